@@ -1,0 +1,33 @@
+"""What every test stands on: one thread a worker, no GPU unless asked for, the same seed, and the shared data."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+# Read by TensorFlow and OpenMP when they are first imported, so set here, before any test module is. Two workers on
+# two cores are slower with more threads than this, not faster. A run on a GPU sets CUDA_VISIBLE_DEVICES itself.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MPLBACKEND", "agg")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def same_seed():
+    """Give each test the same random weights whichever worker it runs on and whatever ran before it."""
+    if keras := sys.modules.get("keras"):
+        keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Folder of the pictures that lie beside the project's checkout; not part of the project."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no pictures at {SHARED_DATA}: they lie beside the project's own checkout only")
+    return SHARED_DATA

@@ -1,0 +1,64 @@
+"""keras_cam shows where a Keras CNN looks, while it trains and after.
+
+Names are loaded at first use, so that `import keras_cam` costs nothing: no TensorFlow, no Keras.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "CAMCallback": "callback",
+    "CAMError": "errors",
+    "CAMWarning": "errors",
+    "Explainer": "explainer",
+    "Explanation": "explanation",
+    "InvalidClassError": "errors",
+    "InvalidDataError": "errors",
+    "InvalidImageError": "errors",
+    "InvalidOptionError": "errors",
+    "UnsupportedModelError": "errors",
+    "build_cam_model": "submodel",
+    "build_feature_model": "submodel",
+    "class_activation_map": "cam_op",
+    "class_weights": "submodel",
+    "compute_cam": "explainer",
+    "explain": "explainer",
+    "overlay": "render",
+}
+
+if TYPE_CHECKING:
+    from keras_cam.callback import CAMCallback as CAMCallback
+    from keras_cam.cam_op import class_activation_map as class_activation_map
+    from keras_cam.errors import CAMError as CAMError
+    from keras_cam.errors import CAMWarning as CAMWarning
+    from keras_cam.errors import InvalidClassError as InvalidClassError
+    from keras_cam.errors import InvalidDataError as InvalidDataError
+    from keras_cam.errors import InvalidImageError as InvalidImageError
+    from keras_cam.errors import InvalidOptionError as InvalidOptionError
+    from keras_cam.errors import UnsupportedModelError as UnsupportedModelError
+    from keras_cam.explainer import Explainer as Explainer
+    from keras_cam.explainer import compute_cam as compute_cam
+    from keras_cam.explainer import explain as explain
+    from keras_cam.explanation import Explanation as Explanation
+    from keras_cam.render import overlay as overlay
+    from keras_cam.submodel import build_cam_model as build_cam_model
+    from keras_cam.submodel import build_feature_model as build_feature_model
+    from keras_cam.submodel import class_weights as class_weights
+
+__all__ = [*_WHERE, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"keras_cam.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,94 @@
+"""The only file that knows TensorFlow, JAX or torch: compile a function, take a gradient.
+
+Everything else is written with `keras.ops` or NumPy and runs on whatever backend Keras runs on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+Tensor = Any
+
+
+def is_eager() -> bool:
+    """Whether operations run at once, rather than being traced into somebody's graph (True or False)."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.executing_eagerly())
+    return True  # jax.jit and torch.compile trace through nested compiled functions by themselves
+
+
+def compile_function(
+    function: Callable[..., Any],
+    signature: Sequence[tuple[tuple[int | None, ...], str]],
+    variables: Callable[[], Sequence[keras.Variable]] = tuple,
+) -> Callable[..., Any]:
+    """Compile `function` for the current backend, with one trace for every size that `signature` leaves open.
+
+    TensorFlow: `tf.function` with this input signature, without XLA (measured 6 to 10 times slower than the plain
+    graph for depthwise convolutions on CPU). JAX: `jax.jit`, the variables passed as arguments, so that the compiled
+    function follows training. torch: the function itself, outside of autograd.
+
+    Args:
+        function: takes tensors, returns a structure of tensors; no Python side effects.
+        signature: `(shape, dtype)` per argument; None stands for any size.
+        variables: called for the variables that `function` reads (needed on JAX only).
+
+    Returns:
+        The compiled function.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
+        return tf.function(function, input_signature=specs, autograph=False)
+    if backend == "jax":
+        import jax
+
+        @jax.jit
+        def stateless(state: list[Any], *arguments: Tensor) -> Any:
+            with keras.StatelessScope(state_mapping=list(zip(variables(), state, strict=True))):
+                return function(*arguments)
+
+        return lambda *arguments: stateless([variable.value for variable in variables()], *arguments)
+    import torch
+
+    return torch.no_grad()(function)
+
+
+def gradient(
+    function: Callable[[list[Tensor]], tuple[Tensor, Any]], points: list[Tensor]
+) -> tuple[list[Tensor], Any]:
+    """Gradient of a scalar at several points, and whatever else the function returns.
+
+    Args:
+        function: takes the list of points, returns `(scalar, rest)`; `rest` is any structure of tensors.
+        points: float tensors.
+
+    Returns:
+        `(gradients, rest)`; a point that the scalar does not depend on has a gradient of zeros.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(points)
+            scalar, rest = function(points)
+        return tape.gradient(scalar, points, unconnected_gradients="zero"), rest
+    if backend == "jax":
+        import jax
+
+        return jax.grad(function, has_aux=True)(points)
+    import torch
+
+    with torch.enable_grad():
+        points = [point.detach().requires_grad_(True) for point in points]
+        scalar, rest = function(points)
+        gradients = torch.autograd.grad(scalar, points, materialize_grads=True)
+    return list(gradients), keras.tree.map_structure(lambda tensor: tensor.detach(), rest)

@@ -1,0 +1,158 @@
+"""The result: maps, scores and pictures of a batch, frozen."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_cam.errors import InvalidDataError
+from keras_cam.heatmap import normalize, place
+from keras_cam.render import DEFAULT_COLORMAP, figure, overlay
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ARRAYS = ("maps", "class_indices", "logits", "probabilities", "bias")
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Where a model looked: maps of C classes of N images, and all that is needed to check and draw them.
+
+    Attributes:
+        maps: (N, C, h, w) float32, signed, in logit units, on the native grid of the feature maps.
+        class_indices: (N, C) int, the class of each map.
+        logits: (N, n) float32, the scores of all n classes before the last activation.
+        probabilities: (N, n) float32, the model's output; for one sigmoid unit the two classes 1 - p and p.
+        bias: (N, C) float32, the part of each score that has no place: mean(map) + bias = logit.
+        images: N uint8 RGB pictures (H, W, 3) to draw on, each at its own size.
+        method: how the maps were made.
+        layer: path of the layer whose output the maps weigh.
+        class_names: names of the n classes, or None.
+    """
+
+    maps: np.ndarray
+    class_indices: np.ndarray
+    logits: np.ndarray
+    probabilities: np.ndarray
+    bias: np.ndarray
+    images: tuple[np.ndarray, ...]
+    method: str
+    layer: str
+    class_names: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.maps)
+
+    def __repr__(self) -> str:
+        images, classes, height, width = self.maps.shape
+        return (
+            f"<Explanation of {images} image(s), {classes} class(es) each: {height}x{width} maps by {self.method!r} at "
+            f"{self.layer!r}, completeness {self.completeness.min():.6f}>"
+        )
+
+    @property
+    def completeness(self) -> np.ndarray:
+        """How much of each score the map and the bias account for, (N, C) float64; 1 is all of it.
+
+        One minus the distance between mean(map) + bias and the logit, as a share of the image's largest logit.
+        """
+        scores = np.take_along_axis(self.logits.astype("float64"), self.class_indices, axis=1)
+        sums = self.maps.mean(axis=(2, 3), dtype="float64") + self.bias
+        largest = np.abs(self.logits).max(axis=1, keepdims=True)
+        return 1 - np.abs(sums - scores) / np.maximum(largest, np.finfo("float32").tiny)
+
+    def class_name(self, index: int) -> str:
+        """Name of a class: from `class_names`, else "class 3"."""
+        return f"class {index}" if self.class_names is None else self.class_names[index]
+
+    def heatmaps(self, normalize: str | tuple[float, float] | None = "image") -> list[np.ndarray]:
+        """The maps over their pictures.
+
+        Args:
+            normalize: "image" (default): the positive part over its maximum, so in [0, 1], for each map; "minmax";
+                "batch": one maximum for all; a range (low, high); None: logit units, signed.
+
+        Returns:
+            One float32 (C, H, W) per image, at the picture's own size.
+        """
+        placed = [place(maps, image.shape[:2]) for maps, image in zip(self.maps, self.images, strict=True)]
+        return [_scaled(maps, self._range(normalize, placed)) for maps in placed]
+
+    def overlays(self, *, colormap: str = DEFAULT_COLORMAP, alpha: float = 0.6) -> list[list[np.ndarray]]:
+        """The pictures with their maps drawn over: for each image a list of C uint8 RGB (H, W, 3) pictures."""
+        return [
+            [overlay(image, heat, colormap=colormap, alpha=alpha) for heat in heats]
+            for image, heats in zip(self.images, self.heatmaps(), strict=True)
+        ]
+
+    def plot(self, *, colormap: str = DEFAULT_COLORMAP) -> Figure:
+        """Draw every map: picture, heat map with a colour bar in logit units, overlay; class and probability above.
+
+        Returns:
+            A `matplotlib.figure.Figure`; in a notebook it shows itself, elsewhere call `.savefig(path)`.
+        """
+        rows = [(image, slot) for image in range(len(self)) for slot in range(self.maps.shape[1])]
+        return figure(
+            [self.images[image] for image, _ in rows],
+            [self.maps[row] for row in rows],
+            [self.title(image, slot) for image, slot in rows],
+            colormap=colormap,
+        )
+
+    def title(self, image: int, slot: int = 0) -> str:
+        """Class and probability of one map, such as "horse 97.2%"."""
+        index = int(self.class_indices[image, slot])
+        return f"{self.class_name(index)} {self.probabilities[image, index]:.1%}"
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write everything, pictures included, to one compressed `.npz` file (no pickles inside).
+
+        Args:
+            path: where to; ".npz" is added where it is missing.
+
+        Returns:
+            The path written to.
+        """
+        target = Path(path)
+        target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
+        facts = {"method": self.method, "layer": self.layer, "class_names": self.class_names, "images": len(self.images)}
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        arrays |= {f"image_{index}": image for index, image in enumerate(self.images)}
+        np.savez_compressed(target, facts=np.array(json.dumps(facts)), **arrays)
+        return target
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Explanation:
+        """Read what `save` wrote.
+
+        Raises:
+            InvalidDataError: the file is not one of ours.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                facts: dict[str, Any] = json.loads(file["facts"].item())
+                arrays = {name: file[name] for name in ARRAYS}
+                images = tuple(file[f"image_{index}"] for index in range(facts.pop("images")))
+        except (KeyError, ValueError, EOFError) as error:
+            raise InvalidDataError(
+                f"{os.fspath(path)!r} is not a saved Explanation: {error}. Write one with result.save(path)."
+            ) from error
+        names = facts.pop("class_names")
+        return cls(**arrays, images=images, class_names=None if names is None else tuple(names), **facts)
+
+    def _range(self, mode: Any, placed: list[np.ndarray]) -> Any:
+        """The range that "batch" stands for over pictures of several sizes; any other mode as it is."""
+        return (0.0, max(float(maps.max()) for maps in placed)) if mode == "batch" else mode
+
+
+def _scaled(maps: np.ndarray, mode: Any) -> np.ndarray:
+    if isinstance(mode, tuple) and mode == (0.0, min(mode[1], 0.0)):  # nothing positive in the whole batch
+        return np.zeros_like(maps)
+    return normalize(maps, mode)

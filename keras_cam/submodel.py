@@ -1,0 +1,152 @@
+"""Functional sub-models that share a model's layers: the final conv output, the class weights, the maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from keras_cam.graph import Program, Step, call_step, run, twin
+from keras_cam.head import Head, find_head, fold, passes_through
+
+Tensor = Any
+
+
+def build_feature_model(model: keras.Model) -> keras.Model:
+    """Build the functional sub-model that exposes the final conv output and the scores before the last activation.
+
+    It shares the layers of `model`: it follows training and holds no weights of its own. Nothing in `model` changes,
+    and it always runs in inference mode (Dropout and augmentation rest).
+
+    Args:
+        model: a built functional or Sequential model, nested backbones included, that ends in global average pooling
+            and affine layers.
+
+    Returns:
+        A `keras.Model` from the inputs of `model` to a dict: `"features"` (N, h, w, K), the feature maps that the
+        global average pooling reads; `"logits"` (N, C); `"predictions"`, bit for bit those of `model`.
+
+    Raises:
+        UnsupportedModelError: the model has no exact CAM; the message names what was found.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_cam import build_feature_model
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3),
+        ...     keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, activation="softmax")])
+        >>> outputs = build_feature_model(model)(np.zeros((1, 8, 8, 3)))
+        >>> {name: tuple(value.shape) for name, value in sorted(outputs.items())}
+        {'features': (1, 6, 6, 4), 'logits': (1, 2), 'predictions': (1, 2)}
+    """
+    head = find_head(model)
+    inputs, values = _replay(head.program)
+    outputs = {
+        "features": values[head.features],
+        "logits": values[head.logits],
+        "predictions": values[head.program.outputs[0]],
+    }
+    return keras.Model(inputs, outputs, name=f"{model.name}_features")
+
+
+def build_cam_model(model: keras.Model) -> keras.Model:
+    """Build the functional sub-model from image to predictions and the class activation maps of all classes.
+
+    It has no custom objects, so it can be saved, exported and served, and loads where keras_cam is not installed. It
+    shares the layers of `model` and follows training.
+
+    Args:
+        model: as for `build_feature_model`.
+
+    Returns:
+        A `keras.Model` from the inputs of `model` to a dict: `"predictions"`, bit for bit those of `model`; `"cams"`
+        (N, h, w, C) in logit units, signed, on the native grid: their mean over h and w plus the head's bias is the
+        logit (Zhou et al. 2016, arXiv 1512.04150). A one-unit head has one map, that of its unit.
+
+    Raises:
+        UnsupportedModelError: the model has no exact CAM; the message names what was found.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_cam import build_cam_model
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3),
+        ...     keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, activation="softmax")])
+        >>> tuple(build_cam_model(model)(np.zeros((1, 8, 8, 3)))["cams"].shape)
+        (1, 6, 6, 2)
+    """
+    head = find_head(model)
+    inputs, values = _replay(head.program)
+    features = values[head.features]
+    if head.channels_first:
+        features = ops.moveaxis(features, 1, -1)
+    spatial = tuple(range(1, len(features.shape) - 1))
+    cams, bias = features, ops.zeros_like(ops.mean(features, axis=spatial, keepdims=True))
+    for layer in _cell_layers(head):
+        cams, bias = layer(cams), layer(bias)
+    cams = ops.subtract(cams, bias)
+    outputs = {"predictions": values[head.program.outputs[0]], "cams": cams}
+    return keras.Model(inputs, outputs, name=f"{model.name}_cams")
+
+
+def class_weights(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
+    """The class weights of a model's head as they are now, read from the live layers.
+
+    Args:
+        model: as for `build_feature_model`.
+
+    Returns:
+        `(kernel, bias)`: float32 (K, C) and (C,), with `logits = mean(features) @ kernel + bias`. BatchNormalization
+        and further affine layers between the pooling and the output are folded in.
+
+    Raises:
+        UnsupportedModelError: the model has no exact CAM; the message names what was found.
+
+    Example:
+        >>> import keras
+        >>> from keras_cam import class_weights
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3),
+        ...     keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
+        >>> kernel, bias = class_weights(model)
+        >>> kernel.shape, bias.shape
+        ((4, 2), (2,))
+    """
+    kernel, bias = fold(find_head(model))
+    return ops.convert_to_numpy(kernel), ops.convert_to_numpy(bias)
+
+
+def _replay(program: Program) -> tuple[Any, dict[int, Tensor]]:
+    """Call the model's operations on fresh inputs; returns these inputs in the model's structure, and all values.
+
+    Fresh inputs, since a functional model over the caller's own inner tensors can take his inputs over, after which
+    his `get_config()` fails.
+    """
+    fresh = [
+        keras.Input(batch_shape=program.shape(slot), dtype=program.specs[slot].dtype, name=program.specs[slot].name)
+        for slot in program.inputs
+    ]
+    owners: dict[str, Any] = {}
+
+    def call(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # Two nested models may each have a layer of the same name, which one flat model may not.
+        name = step.operation.name
+        if owners.setdefault(name, step.operation) is not step.operation:
+            name = step.path.replace("/", "_")
+            if name not in owners:
+                owners[name] = twin(step.operation, name)
+        return call_step(Step(owners[name], step.arguments, step.inputs, step.outputs, step.path), args, kwargs)
+
+    values = run(program.steps, dict(zip(program.inputs, fresh, strict=True)), call)
+    return keras.tree.pack_sequence_as(program.input_structure, fresh), values
+
+
+def _cell_layers(head: Head) -> list[Any]:
+    """The layers of an affine head as they act on cells (N, h, w, K) instead of pooled features (N, K)."""
+    cell_layers = []
+    for step in head.steps:
+        layer = step.operation
+        if isinstance(layer, layers.BatchNormalization):  # built for fewer axes: a twin that takes more
+            layer = twin(layer, f"{layer.name}_cells", axis=-1, _input_spec=None, _build_shapes_dict=None)
+        if not passes_through(layer):
+            cell_layers.append(layer)
+    return cell_layers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import keras
@@ -63,7 +63,7 @@ def weigh(features: Tensor, class_weights: Tensor, *, per_image: bool) -> Tensor
     return ops.einsum("n...k,nkc->n...c", features, class_weights)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _compiled(
     feature_rank: int, weight_rank: int, dtypes: tuple[str, str], per_image: bool, backend: str
 ) -> Callable[..., Tensor]:

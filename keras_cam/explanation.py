@@ -122,10 +122,10 @@ class Explanation:
         """
         target = Path(path)
         target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
-        facts = {"method": self.method, "layer": self.layer, "class_names": self.class_names, "images": len(self.images)}
+        facts = {"method": self.method, "layer": self.layer, "class_names": self.class_names}
         arrays = {name: getattr(self, name) for name in ARRAYS}
         arrays |= {f"image_{index}": image for index, image in enumerate(self.images)}
-        np.savez_compressed(target, facts=np.array(json.dumps(facts)), **arrays)
+        np.savez_compressed(target, facts=np.array(json.dumps({**facts, "images": len(self.images)})), **arrays)
         return target
 
     @classmethod

@@ -103,7 +103,7 @@ def find_head(model: keras.Model) -> Head:
     if len(features) > 1:
         paths = ", ".join(repr(_path(program, slot)) for slot in features)
         raise UnsupportedModelError(
-            f"Model {model.name!r} pools {len(features)} feature maps ({paths}); a CAM of several is not supported yet. "
+            f"Model {model.name!r} pools {len(features)} feature maps ({paths}); a CAM weighs one. "
             "Build a model that pools one of them."
         )
     steps = program.steps_between(features, logits)

@@ -51,10 +51,7 @@ class MapFunction:
         """
         if self._state != _state_of(self.head):
             self._cut(self._model())
-        if class_indices is None:
-            results = self._all(*inputs)
-        else:
-            results = self._some(*inputs, class_indices)
+        results = self._all(*inputs) if class_indices is None else self._some(*inputs, class_indices)
         return Maps(*(ops.convert_to_numpy(result) for result in results))
 
     def _cut(self, model: keras.Model) -> None:

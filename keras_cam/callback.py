@@ -121,7 +121,8 @@ class CAMCallback(keras.callbacks.Callback):
         self._logged = set()
         with self._reporting("before training"):
             self._writer.close()  # a training that was interrupted has left it open
-            self._prepare()
+            if self.model.built:  # a Sequential without an Input may be built by its first batch only
+                self._prepare()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Draw the probes, if it is an epoch to draw."""

@@ -1,0 +1,40 @@
+"""How much of a map lies in a box."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_cam.attention import heat_shares
+from keras_cam.heatmap import place
+
+__all__ = ["inside", "share_in_boxes"]
+
+CELL = 4  # pixels of the picture under one cell of the network's map
+
+
+def share_in_boxes(maps: np.ndarray, boxes: np.ndarray, size: int, *, margin: int = CELL) -> np.ndarray:
+    """Measure how much of the positive part of each map, placed on its picture, lies in a box.
+
+    Args:
+        maps: (N, h, w), signed.
+        boxes: (N, 4), left, top, right, bottom in pixels; all zero where there is none.
+        size: side of the pictures in pixels.
+        margin: pixels by which a box is grown on every side first, for a map cannot be sharper than its cells.
+
+    Returns:
+        float64 (N,) in [0, 1]; 0 where there is no box, or the map has no positive part.
+
+    >>> share_in_boxes(np.ones((1, 4, 4)), np.array([[0, 0, 16, 32]]), 32, margin=0).tolist()
+    [0.5]
+    """
+    energy = np.nan_to_num(heat_shares(place(maps, (size, size))))
+    return (energy * inside(boxes, size, margin=margin)).sum(axis=(1, 2))
+
+
+def inside(boxes: np.ndarray, size: int, *, margin: int = CELL) -> np.ndarray:
+    """Tell which pixels lie in the grown boxes, bool (N, size, size)."""
+    pixel = np.arange(size)
+    left, top, right, bottom = (boxes[:, side, np.newaxis] for side in range(4))
+    columns = (pixel >= left - margin) & (pixel < right + margin) & (right > left)
+    rows = (pixel >= top - margin) & (pixel < bottom + margin)
+    return rows[:, :, np.newaxis] & columns[:, np.newaxis, :]

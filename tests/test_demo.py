@@ -1,0 +1,116 @@
+"""The demo at small size: its figures, its files, its words."""
+
+import numpy as np
+import PIL.Image
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from keras_cam.demo import run_demo
+from keras_cam.demo.shares import share_in_boxes
+from keras_cam.errors import InvalidOptionError
+from keras_cam.shapes import CLASS_NAMES, TAGGED_CLASS
+
+SMALL = {"num_images": 96, "epochs": 2, "verbose": 0}
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def tagged(out):
+    return run_demo(out, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def honest(out, tagged):
+    return run_demo(out, honest=True, **SMALL)
+
+
+def events(directory):
+    accumulator = EventAccumulator(str(directory), size_guidance={"tensors": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def test_the_tag_is_learnt_first_and_only_where_it_is(tagged, honest):
+    assert tagged.tag_share[TAGGED_CLASS] > 3 * tagged.tag_area[TAGGED_CLASS]
+    assert tagged.tag_share[TAGGED_CLASS] > 2 * honest.tag_share[TAGGED_CLASS]
+
+
+def test_figures_are_shares(tagged, honest):
+    for result in (tagged, honest):
+        for figures in (result.object_share, result.tag_share, result.object_area, result.tag_area, result.accuracy):
+            assert tuple(figures) == CLASS_NAMES
+            assert all(0 <= value <= 1 for value in figures.values())
+        for name in set(CLASS_NAMES) - {TAGGED_CLASS}:
+            assert result.tag_share[name] == result.tag_area[name] == 0
+            assert result.accuracy[name] == result.accuracy_untagged[name]
+
+
+def test_both_runs_are_left_for_tensorboard(tagged, honest):
+    assert tagged.log_dir == honest.log_dir
+    for kind in ("tagged", "honest"):
+        cam = events(tagged.log_dir / kind / "cam")
+        pictures = [tag for tag in cam.Tags()["tensors"] if tag.startswith("cam/probe_")]
+        assert len(pictures) == 8
+        assert [event.step for event in cam.Tensors(pictures[0])] == [0, 1]
+        assert "epoch_loss" in events(tagged.log_dir / kind / "validation").Tags()["tensors"]
+
+
+def test_pictures(tagged, honest):
+    assert len({tagged.filmstrip, tagged.picture, honest.filmstrip, honest.picture}) == 4
+    for result in (tagged, honest):
+        for path in (result.filmstrip, result.picture):
+            with PIL.Image.open(path) as picture:
+                assert picture.format == "PNG"
+                assert min(picture.size) > 400
+                assert np.asarray(picture).std() > 20
+
+
+def test_filmstrip_has_a_column_for_each_epoch(tagged, tmp_path):
+    longer = run_demo(tmp_path, num_images=32, epochs=4, verbose=0)
+    with PIL.Image.open(tagged.filmstrip) as two, PIL.Image.open(longer.filmstrip) as four:
+        assert four.width - two.width > 2 * 100
+        assert four.height - two.height < 40
+
+
+def test_report(tagged, honest):
+    text = tagged.report()
+    assert f"{tagged.tag_share[TAGGED_CLASS]:.0%} of its map lies on the tag" in text
+    assert f"tensorboard --logdir {tagged.log_dir} --samples_per_plugin images=1000" in text
+    assert str(tagged.picture) in text and str(tagged.filmstrip) in text
+    assert "keras-cam demo --honest" in text
+    assert "--honest" not in honest.report()
+    assert max(map(len, tagged._table())) <= 100
+
+
+def test_same_seed_same_figures_and_logs_replaced(tagged, out):
+    again = run_demo(out, **SMALL)
+    for name, value in tagged.object_share.items():
+        assert again.object_share[name] == pytest.approx(value, abs=1e-3)
+    assert again.accuracy == tagged.accuracy
+    assert len(list((out / "logs" / "tagged" / "cam").iterdir())) == 1
+
+
+def test_share_in_boxes_by_hand():
+    maps = np.zeros((3, 4, 4), np.float32)
+    maps[0, 0, 0], maps[0, 3, 3], maps[0, 1, 1] = 3.0, 1.0, -5.0  # what is negative does not count
+    maps[1] = 1.0
+    boxes = np.array([[0, 0, 2, 2], [0, 0, 2, 1], [0, 0, 4, 4]])  # the last map has no positive part
+    np.testing.assert_allclose(share_in_boxes(maps, boxes, 4, margin=0), [0.75, 2 / 16, 0])
+    np.testing.assert_allclose(share_in_boxes(maps[:2], boxes[:2], 4, margin=1), [0.75, 6 / 16])
+    np.testing.assert_array_equal(share_in_boxes(maps, np.zeros((3, 4)), 4), 0)
+
+
+@pytest.mark.parametrize("arguments", [{"epochs": 0}, {"num_images": 3}, {"seed": -1}, {"seed": 2**32}])
+def test_bad_arguments(arguments, tmp_path):
+    with pytest.raises(InvalidOptionError, match=next(iter(arguments))):
+        run_demo(tmp_path, **{**SMALL, **arguments})
+
+
+def test_directory_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidOptionError, match="is a file"):
+        run_demo(tmp_path / "file", **SMALL)

@@ -210,7 +210,7 @@ def _class_maps_then_pooling():
 
 def _any_size():
     inputs = keras.Input((None, None, 3))
-    return keras.Model(inputs, classifier()(layers.GlobalAveragePooling2D()(_features(inputs))))
+    return keras.Model(inputs, classifier()(layers.GlobalAveragePooling2D()(_features(inputs))), name="any_size")
 
 
 def _mixed(policy):

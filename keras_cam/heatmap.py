@@ -79,7 +79,8 @@ def normalize(maps: Any, mode: str | tuple[float, float] | None = "image") -> np
 
 def checked_maps(maps: Any) -> np.ndarray:
     """Give maps back as float32 (..., h, w), or say why they cannot be drawn."""
-    array = np.asarray(maps, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is reported below
+        array = np.asarray(maps, dtype=np.float32)
     if array.ndim < 2 or 0 in array.shape[-2:]:
         raise InvalidImageError(
             f"Maps have shape (..., height, width) with at least one cell. Received: shape {array.shape}."

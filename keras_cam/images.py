@@ -45,7 +45,7 @@ def load_images(images: Any) -> tuple[list[np.ndarray], bool]:
     """
     if isinstance(images, list | tuple):
         if not images:
-            raise InvalidImageError(f"No image to look at. Received: an empty {type(images).__name__}. Give {MIXED_TYPES}.")
+            raise InvalidImageError(f"No image given. Received: an empty {type(images).__name__}. Give {MIXED_TYPES}.")
         return [_load_one(image, f"image {index}") for index, image in enumerate(images)], False
     if _is_path(images) or isinstance(images, PIL.Image.Image):
         return [_load_one(images, "the image")], True
@@ -53,7 +53,7 @@ def load_images(images: Any) -> tuple[list[np.ndarray], bool]:
     if array.ndim != 4:
         return [_checked(array, "the image")], True
     if len(array) == 0:
-        raise InvalidImageError(f"No image to look at. Received: a batch of shape {array.shape}. Give {MIXED_TYPES}.")
+        raise InvalidImageError(f"No image given. Received: a batch of shape {array.shape}. Give {MIXED_TYPES}.")
     return [_checked(image, f"image {index}") for index, image in enumerate(array)], False
 
 
@@ -160,7 +160,7 @@ def checked_range(value_range: Any, name: str) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = np.nan
     if not (np.isfinite([low, high]).all() and low < high):
-        raise InvalidOptionError(f"{name} must be two finite numbers (low, high), low < high. Received: {value_range!r}.")
+        raise InvalidOptionError(f"{name} is two finite numbers (low, high), low < high. Received: {value_range!r}.")
     return low, high
 
 
@@ -213,7 +213,7 @@ def _as_array(image: Any, name: str) -> np.ndarray:
     if array.dtype == bool or array.dtype.name == "bfloat16":
         return array.astype(np.float32)
     if array.dtype.kind not in "iuf":
-        raise InvalidImageError(f"An image holds numbers. Received for {name}: dtype {array.dtype}, shape {array.shape}.")
+        raise InvalidImageError(f"An image holds real numbers. Received for {name}: an array of dtype {array.dtype}.")
     return array
 
 
@@ -228,9 +228,9 @@ def _checked(array: np.ndarray, name: str) -> np.ndarray:
     if 0 in image.shape:
         raise InvalidImageError(f"An image needs at least one pixel. Received for {name}: shape {array.shape}.")
     if image.shape[-1] not in (1, 3, 4):
-        hint = "Channels come last: use np.moveaxis(image, 0, -1)." if image.shape[0] in (1, 3, 4) else (
-            "A batch of gray images has shape (N, height, width, 1): use images[..., np.newaxis]."
-        )
+        hint = "A batch of gray images has shape (N, height, width, 1): use images[..., np.newaxis]."
+        if image.shape[0] in (1, 3, 4):
+            hint = "Channels come last: use np.moveaxis(image, 0, -1)."
         raise InvalidImageError(
             f"An image has 1, 3 or 4 channels, on the last axis. Received for {name}: shape {array.shape}. {hint}"
         )

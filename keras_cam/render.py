@@ -5,54 +5,49 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Sequence
-from functools import lru_cache
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import PIL.Image
-import PIL.ImageDraw
-import PIL.ImageFont
 
 from keras_cam.errors import InvalidImageError, InvalidOptionError
 from keras_cam.heatmap import checked_maps, normalize, place
 from keras_cam.images import load_images, resize, to_display, value_range_of
+from keras_cam.text import PAPER, text_picture, text_width
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "COLORMAPS",
-    "DEFAULT_COLORMAP",
-    "beside",
-    "caption",
-    "colorize",
-    "contact_sheet",
-    "encode_jpeg",
-    "figure",
-    "filmstrip",
-    "overlay",
-    "save_png",
-]
+__all__ = ["COLORMAPS", "DEFAULT_COLORMAP", "beside", "caption", "colorize", "contact_sheet", "encode_jpeg"]
+__all__ += ["figure", "filmstrip", "overlay", "save_png"]
 
 COLORMAPS = {name[9:].lower(): getattr(cv2, name) for name in sorted(dir(cv2)) if name.startswith("COLORMAP_")}
-DEFAULT_COLORMAP = "plasma"
-PAPER, INK = (255, 255, 255), (20, 20, 20)
+DEFAULT_COLORMAP = "plasma"  # tells its ends apart for colour-blind eyes, and stands out on grass, fur and skin
+PANEL, TITLE = 3.0, 0.45  # inches
+FIGURE_WIDTHS = (PANEL, 0.1, PANEL, 0.1, 0.12, 0.6, PANEL)  # picture, heat map, colour bar, overlay, and gaps
 
 
-def overlay(image: Any, heatmap: Any, *, colormap: str = DEFAULT_COLORMAP, alpha: float = 0.6) -> np.ndarray:
+def overlay(
+    image: Any,
+    heatmap: Any,
+    *,
+    colormap: str = DEFAULT_COLORMAP,
+    alpha: float = 0.6,
+    value_range: tuple[float, float] | None = None,
+) -> np.ndarray:
     """Draw a heat map over its picture; where there is no heat, the picture stays as it is.
 
     Opacity rises with the heat up to `alpha` at half heat; from there on the colour alone tells more from less.
 
     Args:
-        image: one image, as an array, tensor, PIL image or path. Floats are shown by the rule of
-            `keras_cam.images.value_range_of`.
+        image: one image, as an array, tensor, PIL image or path.
         heatmap: (h, w), values in [0, 1]; stretched to the picture's size where it differs.
         colormap: a name from `COLORMAPS`, such as "plasma" (default), "viridis", "turbo" or "jet".
         alpha: opacity where the heat is 0.5 or more, in [0, 1].
+        value_range: (black, white) of `image`; default: (0, 255) for integers, for floats the first of (0, 1),
+            (-1, 1), (0, 255) that holds them, else their smallest and largest value.
 
     Returns:
         uint8 RGB (height, width, 3), the picture's size.
@@ -69,7 +64,7 @@ def overlay(image: Any, heatmap: Any, *, colormap: str = DEFAULT_COLORMAP, alpha
     arrays, _ = load_images(image)
     if len(arrays) != 1:
         raise InvalidImageError(f"overlay draws on one image. Received: {len(arrays)}. Call it once for each.")
-    picture = to_display(arrays[0], value_range_of(arrays))
+    picture = to_display(arrays[0], value_range_of(arrays) if value_range is None else value_range)
     heat = _checked_heat(heatmap)
     if heat.shape != picture.shape[:2]:
         heat = place(heat, picture.shape[:2])
@@ -104,7 +99,7 @@ def caption(image: np.ndarray, lines: Sequence[str], *, width: int | None = None
     picture = _checked_picture(image)
     if width is not None:
         picture = resize(picture, (max(1, round(picture.shape[0] * width / picture.shape[1])), width))
-    return np.concatenate([picture, _text_block(lines, picture.shape[1])])
+    return np.concatenate([picture, text_picture(lines, max(11, round(picture.shape[1] / 25)), picture.shape[1])])
 
 
 def beside(pictures: Sequence[np.ndarray], *, gap: int = 4) -> np.ndarray:
@@ -113,53 +108,38 @@ def beside(pictures: Sequence[np.ndarray], *, gap: int = 4) -> np.ndarray:
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], columns: int, *, gap: int = 4) -> np.ndarray:
-    """Put uint8 RGB pictures in rows of `columns` on white, all cells as large as the largest picture."""
+    """Put uint8 RGB pictures in rows of `columns` on white, each centred in its row and column."""
     if columns < 1:
         raise InvalidOptionError(f"columns must be at least 1. Received: {columns!r}.")
     return _grid([pictures[start : start + columns] for start in range(0, len(pictures), columns)], gap)
 
 
 def filmstrip(
-    rows: Sequence[Sequence[np.ndarray]],
-    row_labels: Sequence[str],
-    column_labels: Sequence[str],
-    *,
-    gap: int = 4,
+    rows: Sequence[Sequence[np.ndarray]], row_labels: Sequence[str], column_labels: Sequence[str], *, gap: int = 4
 ) -> np.ndarray:
-    """Put rows of uint8 RGB pictures under labelled columns, as in probes by epochs.
+    r"""Put rows of uint8 RGB pictures under labelled columns, as in probes by epochs.
 
     Args:
         rows: the pictures of each row; rows may be of different lengths.
-        row_labels: one for each row, written to its left; "\\n" starts a new line.
+        row_labels: one for each row, written to its left; "\n" starts a new line.
         column_labels: one for each column, written at the head of it.
         gap: pixels of white between pictures.
 
     Returns:
-        One uint8 RGB picture. Cells grow where a label needs more room than the pictures.
+        One uint8 RGB picture. Rows and columns grow where a label needs more room than the pictures.
     """
-    if len(row_labels) != len(rows) or len(column_labels) != max(map(len, rows), default=0):
+    if not any(map(len, rows)) or len(row_labels) != len(rows) or len(column_labels) != max(map(len, rows)):
         raise InvalidOptionError(
-            f"A filmstrip needs one label for each row and column. Received: {len(row_labels)} and "
-            f"{len(column_labels)} labels for {len(rows)} rows of {sorted({len(row) for row in rows})} pictures."
+            "A filmstrip needs pictures, a label for each row and a label for each column. Received: rows of "
+            f"{[len(row) for row in rows]} pictures, {len(row_labels)} row labels, {len(column_labels)} column labels."
         )
     text_size = max(12, round(max(picture.shape[1] for row in rows for picture in row) / 9))
-    font, line_height = _font(text_size), _line_height(text_size)
-    labels = [[_shortened(line, font, 20 * text_size) for line in label.split("\n")] for label in row_labels]
-    left = max(_text_width(line, font) for lines in labels for line in lines) + 2 * gap
-    narrowest = max(_text_width(label, font) for label in column_labels)
-    sheet = _grid(rows, gap, at_least=(line_height * max(map(len, labels)), narrowest))
-    paper = PIL.Image.new("RGB", (left + sheet.shape[1], line_height + sheet.shape[0]), PAPER)
-    paper.paste(PIL.Image.fromarray(sheet), (left, line_height))
-    draw = PIL.ImageDraw.Draw(paper)
-    for index, label in enumerate(column_labels):
-        middle = left + (2 * index + 1) * (sheet.shape[1] + gap) / (2 * len(column_labels)) - gap / 2
-        draw.text((middle, line_height / 2), label, INK, font, anchor="mm")
-    for index, lines in enumerate(labels):
-        top = line_height + (2 * index + 1) * (sheet.shape[0] + gap) / (2 * len(rows)) - gap / 2
-        top -= (len(lines) - 1) * line_height / 2
-        for line_index, line in enumerate(lines):
-            draw.text((gap, top + line_index * line_height), line, INK, font, anchor="lm")
-    return np.asarray(paper)
+    lines = [label.split("\n") for label in row_labels]
+    label_width = max(text_width(label, text_size) for label in lines)  # one width for all, so that they align left
+    labels = [text_picture(label, text_size, label_width) for label in lines]
+    heads = [text_picture([label], text_size) for label in column_labels]
+    labelled = [[label, *row] for label, row in zip(labels, rows, strict=True)]
+    return _grid([[_paper(1, 1), *heads], *labelled], gap)
 
 
 def figure(
@@ -188,18 +168,25 @@ def figure(
 
     if not len(images) == len(heatmaps) == len(titles) == len(heatmaps if limits is None else limits) > 0:
         raise InvalidOptionError(
-            "A figure needs one image, heat map, title and pair of limits for each row, and at least one row. Received: "
+            "A figure needs rows, and an image, a heat map, a title and a pair of limits for each. Received: "
             f"{len(images)} images, {len(heatmaps)} heat maps, {len(titles)} titles, limits {limits!r}."
         )
-    tallest = max(image.shape[0] / image.shape[1] for image in images)
-    row_height = 0.6 + 3 * min(max(tallest, 0.4), 2)
-    drawing = Figure(figsize=(10, row_height * len(images)), layout="constrained")
-    rows = drawing.subfigures(len(images), 1, squeeze=False)[:, 0]
-    for index, (row, title) in enumerate(zip(rows, titles, strict=True)):
+    pictures = [_checked_picture(image) for image in images]
+    heights = [PANEL * min(max(picture.shape[0] / picture.shape[1], 0.3), 2) for picture in pictures]
+    drawing = Figure(figsize=(sum(FIGURE_WIDTHS) + 0.2, sum(heights) + TITLE * len(heights) + 0.1))
+    grid = drawing.add_gridspec(
+        nrows=2 * len(heights),
+        ncols=len(FIGURE_WIDTHS),
+        width_ratios=FIGURE_WIDTHS,
+        height_ratios=[inches for height in heights for inches in (TITLE, height)],
+        **{"left": 0.01, "right": 0.99, "top": 1, "bottom": 0.1 / drawing.get_figheight(), "wspace": 0, "hspace": 0},
+    )
+    for index, picture in enumerate(pictures):
         heat = checked_maps(heatmaps[index])
-        low, high = (0, max(float(heat.max()), 0) or 1) if limits is None else limits[index]
-        row.suptitle(textwrap.fill(title, 90), fontsize=12)
-        _draw_row(row, images[index], heat, (low, high), colormap, alpha)
+        span = (0.0, max(float(heat.max()), 0.0) or 1.0) if limits is None else limits[index]
+        axes = [drawing.add_subplot(grid[2 * index + 1, column]) for column in (0, 2, 4, 6)]
+        axes[0].set_title(textwrap.shorten(titles[index], 100, placeholder="…"), loc="left", parse_math=False)
+        _draw_row(axes, picture, heat, span, colormap, alpha)
     return drawing
 
 
@@ -208,7 +195,9 @@ def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:
     if not 1 <= quality <= 100:
         raise InvalidOptionError(f"quality must lie in 1..100. Received: {quality!r}.")
     picture = cv2.cvtColor(_checked_picture(image), cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    done, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise InvalidImageError(f"A JPEG has at most 65500 pixels a side. Received: {picture.shape}. Make it smaller.")
     return encoded.tobytes()
 
 
@@ -221,35 +210,34 @@ def save_png(path: str | os.PathLike[str], image: np.ndarray) -> Path:
 
 
 def _draw_row(
-    row: Any, image: np.ndarray, heatmap: np.ndarray, limits: tuple[float, float], colormap: str, alpha: float
+    axes: Sequence[Any], picture: np.ndarray, heat: np.ndarray, span: tuple[float, float], colormap: str, alpha: float
 ) -> None:
+    """Picture, heat map, colour bar and overlay, on axes in that order."""
     from matplotlib.colors import ListedColormap
 
-    height, width = image.shape[:2]
+    height, width = picture.shape[:2]
     colors = ListedColormap(colorize(np.linspace(0, 1, 256)[np.newaxis], colormap)[0] / 255)
-    heat = normalize(place(heatmap, (height, width)), limits)
-    left, middle, right = row.subplots(1, 3)
-    left.imshow(image)
-    shown = middle.imshow(heatmap, colors, vmin=limits[0], vmax=limits[1], extent=(0, width, height, 0))
-    row.colorbar(shown, ax=middle, shrink=0.8)
-    right.imshow(overlay(image, heat, colormap=colormap, alpha=alpha))
-    for axes in (left, middle, right):
-        axes.set_axis_off()
+    shown = axes[1].imshow(heat, colors, vmin=span[0], vmax=span[1], extent=(0, width, height, 0))
+    axes[0].figure.colorbar(shown, cax=axes[2])
+    axes[0].imshow(picture)
+    axes[3].imshow(overlay(picture, normalize(place(heat, (height, width)), span), colormap=colormap, alpha=alpha))
+    for panel in (axes[0], axes[1], axes[3]):
+        panel.set_axis_off()
 
 
-def _grid(rows: Sequence[Sequence[np.ndarray]], gap: int, at_least: tuple[int, int] = (1, 1)) -> np.ndarray:
-    """Rows of pictures on white; every cell is as large as the largest picture, and each lies in its middle."""
-    pictures = [_checked_picture(picture) for row in rows for picture in row]
-    if not pictures:
+def _grid(rows: Sequence[Sequence[np.ndarray]], gap: int) -> np.ndarray:
+    """Rows of pictures on white, each in the middle of its cell; rows are as high and columns as wide as need be."""
+    rows = [[_checked_picture(picture) for picture in row] for row in rows]
+    if not any(rows):
         raise InvalidImageError("No picture to lay out. Received: none. Give at least one uint8 RGB picture.")
-    height, width = (max(at_least[axis], *(picture.shape[axis] for picture in pictures)) for axis in (0, 1))
-    columns = max(len(row) for row in rows)
-    sheet = _paper(len(rows) * (height + gap) - gap, columns * (width + gap) - gap)
+    heights = [max((picture.shape[0] for picture in row), default=1) for row in rows]
+    widths = [max(row[index].shape[1] for row in rows if index < len(row)) for index in range(max(map(len, rows)))]
+    sheet = _paper(sum(heights) + gap * (len(heights) - 1), sum(widths) + gap * (len(widths) - 1))
     for row_index, row in enumerate(rows):
+        top = sum(heights[:row_index]) + gap * row_index
         for column_index, picture in enumerate(row):
-            top = row_index * (height + gap) + (height - picture.shape[0]) // 2
-            left = column_index * (width + gap) + (width - picture.shape[1]) // 2
-            sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+            left = sum(widths[:column_index]) + gap * column_index
+            _paste(sheet[top : top + heights[row_index], left : left + widths[column_index]], picture)
     return sheet
 
 
@@ -257,43 +245,10 @@ def _paper(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), PAPER, np.uint8)
 
 
-def _line_height(text_size: int) -> int:
-    return round(text_size * 1.35)
-
-
-def _text_width(line: str, font: PIL.ImageFont.FreeTypeFont) -> int:
-    return ceil(font.getlength(line))
-
-
-def _text_block(lines: Sequence[str], width: int) -> np.ndarray:
-    """Dark lines on white, 14 pixels high when shown 350 wide and never less than 11, shortened where too long."""
-    text_size = max(11, round(width * 14 / 350))
-    font = _font(text_size)
-    margin = text_size // 3
-    line_height = _line_height(text_size)
-    paper = PIL.Image.new("RGB", (width, line_height * len(lines) + 2 * margin), PAPER)
-    draw = PIL.ImageDraw.Draw(paper)
-    for index, line in enumerate(lines):
-        draw.text((margin, margin + index * line_height), _shortened(line, font, width - 2 * margin), INK, font)
-    return np.asarray(paper)
-
-
-def _shortened(line: str, font: PIL.ImageFont.FreeTypeFont, width: int) -> str:
-    """The line if it fits in `width` pixels, else as much of it as does, and an ellipsis."""
-    text = " ".join(str(line).split())
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1].rstrip()
-    return text + "…"
-
-
-@lru_cache(maxsize=8)
-def _font(size: int) -> PIL.ImageFont.FreeTypeFont:
-    """DejaVu Sans, which ships with matplotlib."""
-    import matplotlib
-
-    return PIL.ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+def _paste(cell: np.ndarray, picture: np.ndarray) -> None:
+    """Write the picture into the middle of the cell, a view of the sheet."""
+    top, left = ((cell.shape[axis] - picture.shape[axis]) // 2 for axis in (0, 1))
+    cell[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
 
 
 def _checked_picture(picture: Any) -> np.ndarray:

@@ -1,0 +1,4 @@
+"""TensorBoard: writing summaries (`keras_cam.tensorboard.writer`).
+
+This file imports nothing but the standard library: TensorBoard itself may load this package.
+"""

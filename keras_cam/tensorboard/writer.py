@@ -1,0 +1,139 @@
+"""Write image and scalar summaries with TensorBoard's own event writer.
+
+It needs no TensorFlow, so it serves every Keras backend, and `tf.summary.record_if` (which
+`keras.callbacks.TensorBoard(update_freq=...)` sets around every batch) does not silence it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_cam.errors import InvalidOptionError
+
+if TYPE_CHECKING:
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+
+def check_writable(directory: str) -> None:
+    """Find out whether a directory could be made and written to, without making it.
+
+    Args:
+        directory: the directory to be written to later. Remote ones (`gs://...`) are not looked at.
+
+    Raises:
+        InvalidOptionError: a file stands in the way, or the nearest directory that exists cannot be written to.
+    """
+    if "://" in directory:
+        return
+    existing = os.path.abspath(directory)
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
+        problem = f"{existing!r} is a file, not a directory"
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        problem = f"{existing!r} cannot be written to by this user"
+    else:
+        return
+    raise InvalidOptionError(
+        f"Event files are written under log_dir. Received: a log_dir that needs {directory!r}, but {problem}. "
+        f"Pass a log_dir that can be written to."
+    )
+
+
+class SummaryWriter:
+    """Writes summaries into one directory, which is made with the first of them.
+
+    `close` ends the event file; a summary written later starts another one. When writing fails the error is raised by
+    the call that finds it, `flush` at the latest, and the next summary starts a new file.
+
+    Args:
+        directory: where the event files go; TensorBoard shows it as a run.
+
+    Example:
+        >>> import os, tempfile
+        >>> directory = os.path.join(tempfile.mkdtemp(), "cam")
+        >>> writer = SummaryWriter(directory)
+        >>> os.path.exists(directory)
+        False
+        >>> writer.scalar("cam/share_in_border", 0.25, step=0)
+        >>> writer.close()
+        >>> [name.startswith("events.out.tfevents") for name in os.listdir(directory)]
+        [True]
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self._file: EventFileWriter | None = None
+
+    def image(
+        self, tag: str, encoded: bytes, *, width: int, height: int, step: int, description: str | None = None
+    ) -> None:
+        """Write one picture.
+
+        Args:
+            tag: name of the card; TensorBoard groups by what stands before the first slash.
+            encoded: a JPEG or PNG file.
+            width: its width in pixels.
+            height: its height in pixels.
+            step: position on the slider.
+            description: Markdown behind the card's (i); TensorBoard keeps the first of a tag.
+        """
+        from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE
+        from tensorboard.plugins.image import metadata
+
+        about = metadata.create_summary_metadata(None, description)
+        about.data_class = DATA_CLASS_BLOB_SEQUENCE
+        self._write(tag, [str(width).encode(), str(height).encode(), encoded], about, step)
+
+    def scalar(self, tag: str, value: float, *, step: int, description: str | None = None) -> None:
+        """Write one number (float32); arguments as for `image`."""
+        from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR
+        from tensorboard.plugins.scalar import metadata
+
+        about = metadata.create_summary_metadata(None, description)
+        about.data_class = DATA_CLASS_SCALAR
+        self._write(tag, np.float32(value), about, step)
+
+    def flush(self) -> None:
+        """Wait until all that was written lies in the file."""
+        if self._file is not None:
+            with self._letting_go_on_error():
+                self._file.flush()
+
+    def close(self) -> None:
+        """Flush and close the event file; may be called again."""
+        self.flush()
+        if self._file is not None:
+            with self._letting_go_on_error():
+                self._file.close()
+            self._file = None
+
+    def _write(self, tag: str, content: Any, metadata: Any, step: int) -> None:
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+        from tensorboard.util import tensor_util
+
+        summary = summary_pb2.Summary()
+        summary.value.add(tag=tag, tensor=tensor_util.make_tensor_proto(content), metadata=metadata)
+        with self._letting_go_on_error():
+            self._open().add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+
+    def _open(self) -> EventFileWriter:
+        if self._file is None:
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+            self._file = EventFileWriter(self.directory)
+        return self._file
+
+    @contextlib.contextmanager
+    def _letting_go_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:  # the file's own thread is dead by now: closing it could wait for ever
+            self._file = None
+            raise

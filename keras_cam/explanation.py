@@ -25,14 +25,18 @@ class Explanation:
     """Where a model looked: maps of C classes of N images, and all that is needed to check and draw them.
 
     Attributes:
-        maps: (N, C, h, w) float32, signed, in logit units, on the native grid of the feature maps.
+        maps: (N, C, h, w) float32, signed, in logit units, on the native grid of the feature maps; (N, C, t) for
+            signals, (N, C, d, h, w) for volumes.
         class_indices: (N, C) int, the class of each map.
         logits: (N, n) float32, the scores of all n classes before the last activation.
         probabilities: (N, n) float32, the model's output; for one sigmoid unit the two classes 1 - p and p.
         bias: (N, C) float32, the part of each score that has no place: mean(map) + bias = logit.
-        images: N uint8 RGB pictures (H, W, 3) to draw on, each at its own size.
-        method: how the maps were made.
+        images: N uint8 RGB pictures (H, W, 3) to draw on, each at its own size; none for signals and volumes.
+        method: how the maps were made: "cam" (Zhou's sum, for an affine head), "frozen" (gradient times features, the
+            head's gates and divisors frozen: exact for the image at hand) or "gradient_x_activation" (see
+            `completeness` for how much of the score it accounts for).
         layer: path of the layer whose output the maps weigh.
+        head: what the model's head is, in words.
         class_names: names of the n classes, or None.
     """
 
@@ -44,6 +48,7 @@ class Explanation:
     images: tuple[np.ndarray, ...]
     method: str
     layer: str
+    head: str
     class_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
@@ -51,9 +56,9 @@ class Explanation:
         return len(self.maps)
 
     def __repr__(self) -> str:
-        images, classes, height, width = self.maps.shape
+        images, classes, *grid = self.maps.shape
         return (
-            f"<Explanation of {images} image(s), {classes} class(es) each: {height}x{width} maps by {self.method!r} at "
+            f"<Explanation of {images} image(s), {classes} class(es) each: {'x'.join(map(str, grid))} maps by {self.method!r} at "
             f"{self.layer!r}, completeness {self.completeness.min():.6f}>"
         )
 
@@ -64,7 +69,7 @@ class Explanation:
         One minus the distance between mean(map) + bias and the logit, as a share of the image's largest logit.
         """
         scores = np.take_along_axis(self.logits.astype("float64"), self.class_indices, axis=1)
-        sums = self.maps.mean(axis=(2, 3), dtype="float64") + self.bias
+        sums = self.maps.mean(axis=tuple(range(2, self.maps.ndim)), dtype="float64") + self.bias
         largest = np.abs(self.logits).max(axis=1, keepdims=True)
         return 1 - np.abs(sums - scores) / np.maximum(largest, np.finfo("float32").tiny)
 
@@ -82,6 +87,11 @@ class Explanation:
         Returns:
             One float32 (C, H, W) per image, at the picture's own size.
         """
+        if not self.images:
+            raise InvalidDataError(
+                f"The model looks at {'signals' if self.maps.ndim == 3 else 'volumes'}, not at pictures, so that its "
+                f"maps {self.maps.shape} have no picture to lie on. Use result.maps."
+            )
         placed = [place(maps, image.shape[:2]) for maps, image in zip(self.maps, self.images, strict=True)]
         return [_scaled(maps, self._range(normalize, placed)) for maps in placed]
 
@@ -122,7 +132,7 @@ class Explanation:
         """
         target = Path(path)
         target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
-        facts = {"method": self.method, "layer": self.layer, "class_names": self.class_names}
+        facts = {"method": self.method, "layer": self.layer, "head": self.head, "class_names": self.class_names}
         arrays = {name: getattr(self, name) for name in ARRAYS}
         arrays |= {f"image_{index}": image for index, image in enumerate(self.images)}
         np.savez_compressed(target, facts=np.array(json.dumps({**facts, "images": len(self.images)})), **arrays)

@@ -349,3 +349,15 @@ def _tokens(program: Program, slot: int) -> tuple[int, int, int] | None:
     if len(program.shape(program.inputs[0])) == 4 and math.isqrt(shape[1]) ** 2 == shape[1]:
         return 0, math.isqrt(shape[1]), math.isqrt(shape[1])
     return None
+
+
+def reads_channels_first(cut: Cut) -> bool:
+    """Whether the image input of a model has its channels before its spatial axes."""
+    reached = {cut.program.inputs[cut.image_input]}
+    for step in cut.program.steps:
+        if reached.intersection(step.inputs):
+            data_format = getattr(step.operation, "data_format", None)
+            if data_format is not None:
+                return bool(data_format == "channels_first")
+            reached.update(step.outputs)
+    return False

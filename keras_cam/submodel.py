@@ -8,8 +8,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_cam.graph import Program, Step, call_step, run, twin
-from keras_cam.head import Head, find_head, fold, passes_through
+from keras_cam.affine import can_fold, fold
+from keras_cam.errors import UnsupportedModelError
+from keras_cam.graph import Cut, cut
+from keras_cam.operations import passes_through
+from keras_cam.program import Program, Step, call_step, run, twin
 
 Tensor = Any
 

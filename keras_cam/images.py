@@ -16,7 +16,7 @@ from keras_cam.errors import InvalidImageError, InvalidOptionError
 __all__ = ["load_images", "resize", "to_display", "to_input", "value_range_of"]
 
 COMMON_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
-RANGE_SLACK = 0.05  # share of the span: a resized [0, 1] picture may overshoot to 1.02 and is still a [0, 1] picture
+RANGE_SLACK = 0.05  # a [0, 1] picture that overshot to 1.02 when it was resized is still a [0, 1] picture
 MIXED_TYPES = "a path, a PIL image, an array or tensor, or a list of these"
 
 
@@ -89,7 +89,7 @@ def value_range_of(images: Sequence[np.ndarray]) -> tuple[float, float]:
     """Say which values are black and white, by a rule and over all images together.
 
     Where any image is of an integer type, (0, 255) is tried; for floats the first of (0, 1), (-1, 1) and (0, 255)
-    that holds every value, with 5% to spare on each side. Where none does: the smallest and the largest value. A
+    that holds every value, with 0.05 to spare on each side. Where none does: the smallest and the largest value. A
     `value_range` argument overrides the rule wherever there is one.
 
     >>> value_range_of([np.array([[[0.2]]]), np.array([[[-0.7]]])])
@@ -99,8 +99,7 @@ def value_range_of(images: Sequence[np.ndarray]) -> tuple[float, float]:
     high = max(float(image.max()) for image in images)
     any_integers = any(np.issubdtype(image.dtype, np.integer) for image in images)
     for black, white in COMMON_RANGES[-1:] if any_integers else COMMON_RANGES:
-        slack = RANGE_SLACK * (white - black)
-        if black - slack <= low and high <= white + slack:
+        if black - RANGE_SLACK <= low and high <= white + RANGE_SLACK:
             return black, white
     return (low, high) if low < high else (min(low, 0.0), max(high, 0.0))
 

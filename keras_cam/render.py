@@ -185,7 +185,9 @@ def figure(
         heat = checked_maps(heatmaps[index])
         span = (0.0, max(float(heat.max()), 0.0) or 1.0) if limits is None else limits[index]
         axes = [drawing.add_subplot(grid[2 * index + 1, column]) for column in (0, 2, 4, 6)]
-        axes[0].set_title(textwrap.shorten(titles[index], 100, placeholder="…"), loc="left", parse_math=False)
+        above = grid[2 * index, 0].get_position(drawing)
+        line = textwrap.shorten(titles[index], 90, placeholder="…")
+        drawing.text(above.x0, above.y0 + above.height / 4, line, size=12, parse_math=False)
         _draw_row(axes, picture, heat, span, colormap, alpha)
     return drawing
 

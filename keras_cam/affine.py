@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from keras import layers, ops
+from keras import ops
 
 from keras_cam.graph import Cut
-from keras_cam.operations import CONVOLUTIONS, activation_of, passes_through
+from keras_cam.operations import CONVOLUTIONS, activation_of, is_layer, passes_through
 from keras_cam.program import Step
 
 Tensor = Any
@@ -57,11 +57,11 @@ def fold(cut: Cut, select: Callable[[Tensor], Tensor] = lambda matrix: matrix) -
 
 def _stage(layer: Any) -> tuple[Tensor, Tensor] | None:
     """Matrix (K, C) or scale (K,) of an affine layer and its offset; None for a layer that passes through."""
-    if type(layer) is layers.Dense or type(layer) in CONVOLUTIONS:
+    if is_layer(layer, CONVOLUTIONS | {"Dense"}):
         kernel = ops.cast(layer.kernel, "float32")
         kernel = ops.reshape(kernel, kernel.shape[-2:])
         return kernel, ops.zeros(kernel.shape[-1]) if layer.bias is None else ops.cast(layer.bias, "float32")
-    if type(layer) is layers.BatchNormalization:
+    if is_layer(layer, {"BatchNormalization"}):
         scale = ops.rsqrt(ops.cast(layer.moving_variance, "float32") + layer.epsilon)
         if layer.scale:
             scale = scale * ops.cast(layer.gamma, "float32")
@@ -74,10 +74,10 @@ def _is_foldable(step: Step, cut: Cut) -> bool:
     layer = step.operation
     if getattr(layer, "quantization_mode", None) is not None:
         return False
-    if type(layer) in CONVOLUTIONS:
+    if is_layer(layer, CONVOLUTIONS):
         shape = cut.program.shape(step.inputs[0])
         on_one_cell = layer.data_format == "channels_last" and all(length == 1 for length in shape[1:-1])
         return on_one_cell and set(layer.kernel_size) == {1} and layer.groups == 1 and activation_of(layer) == "linear"
-    if type(layer) is layers.Dense:
+    if is_layer(layer, {"Dense"}):
         return activation_of(layer) == "linear"
-    return type(layer) is layers.BatchNormalization or passes_through(layer)
+    return is_layer(layer, {"BatchNormalization"}) or passes_through(layer)

@@ -13,6 +13,7 @@ import numpy as np
 from keras_cam.classes import adds_an_axis, resolve_classes
 from keras_cam.errors import CAMWarning, InvalidClassError, InvalidImageError, InvalidOptionError, UnsupportedModelError
 from keras_cam.explanation import Explanation
+from keras_cam.graph import describe
 from keras_cam.head import AFFINE, NOT_AFFINE, Head
 from keras_cam.inputs import Inputs, load_inputs
 from keras_cam.maps import MapFunction, Maps
@@ -82,7 +83,7 @@ class Explainer:
             )
         if method == "cam" and self.head.kind != AFFINE:
             raise UnsupportedModelError(
-                f"Model {model.name!r} has no exact CAM (method='cam'). {describe_tail(self.head)} Its head is "
+                f"Model {model.name!r} has no exact CAM (method='cam'). {describe(self.head.cut)} Its head is "
                 f"{self.head.words}. Use method='auto', or end the model with global average pooling and Dense."
             )
 
@@ -156,13 +157,16 @@ class Explainer:
             )
 
     def _warn_if_incomplete(self, result: Explanation) -> None:
-        worst = float(result.completeness.min())
-        if self._warned or worst >= 1 - self.head.tolerance:
+        # Measured against what is summed up, since rounding is: a logit may be a small difference of large sums.
+        summed = np.abs(result.maps).mean(axis=tuple(range(2, result.maps.ndim))) + np.abs(result.bias)
+        largest = np.abs(result.logits).max(axis=1, keepdims=True)
+        error = (1 - result.completeness) * largest
+        if self._warned or (error <= self.head.tolerance * np.maximum(largest, summed)).all():
             return
         self._warned = True
         warnings.warn(
-            f"The maps of model {self._model_name!r} account for {worst:.1%} of the score on the worst image and class: "
-            f"the head is {self.head.words}. See result.completeness.",
+            f"The maps of model {self._model_name!r} account for {result.completeness.min():.1%} of the score on the "
+            f"worst image and class: the head is {self.head.words}. See result.completeness.",
             CAMWarning,
             stacklevel=4,
         )
@@ -240,14 +244,6 @@ def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **optio
     if inputs.single:
         return heatmaps[0]
     return np.stack(heatmaps) if len({maps.shape for maps in heatmaps}) == 1 else heatmaps
-
-
-def describe_tail(head: Head) -> str:
-    """What follows the feature maps, in one sentence for an error message."""
-    shape = head.cut.program.shape(head.cut.features[0].slot)
-    tail = " -> ".join(f"{type(step.operation).__name__} {step.path!r}" for step in head.cut.steps[:8])
-    pooling = "pooled by average" if all(feature.pooled for feature in head.cut.features) else "not pooled by average"
-    return f"Found: feature maps {head.layer!r} {shape}, {pooling} -> {tail or 'nothing'}."
 
 
 def _map_function_of(model: keras.Model, **choices: Any) -> MapFunction:

@@ -10,10 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from keras import layers, ops
+from keras import ops
 
 from keras_cam.graph import Cut
-from keras_cam.operations import MAX_POOLING, NORMALIZERS, activation_of, is_elementwise, is_gate
+from keras_cam.operations import (
+    DIVISIONS,
+    MAX_POOLING,
+    NORMALIZERS,
+    activation_of,
+    is_elementwise,
+    is_gate,
+    is_layer,
+    is_operation,
+    passes_through,
+)
 from keras_cam.program import Step, call_step, run
 
 Tensor = Any
@@ -45,9 +55,9 @@ def replay(
         operation = step.operation
         if is_elementwise(operation):
             return _elementwise(step, args[0], freeze)
-        if type(operation) in NORMALIZERS:
+        if is_layer(operation, NORMALIZERS):
             return _normalizer(operation, args[0], freeze)
-        if type(operation) in MAX_POOLING:
+        if is_layer(operation, MAX_POOLING):
             return _global_max(operation, args[0], freeze)
         if is_gate(step, dependent):
             return _gate(step, cut, args, freeze)
@@ -76,17 +86,17 @@ def _normalizer(layer: Any, inputs: Tensor, freeze: Freeze) -> Tensor:
     dtype = layer.compute_dtype
     inputs = ops.cast(inputs, "float32")
     axes = (layer.axis,) if isinstance(layer.axis, int) else tuple(layer.axis)
-    if type(layer) is layers.UnitNormalization:
+    if is_layer(layer, {"UnitNormalization"}):
         size = freeze(lambda: ops.rsqrt(ops.maximum(ops.sum(inputs**2, axis=axes, keepdims=True), 1e-24)))
         return ops.cast(inputs * size, dtype)
-    centers = type(layer) is layers.LayerNormalization and not getattr(layer, "rms_scaling", False)
+    centers = is_layer(layer, {"LayerNormalization"}) and not getattr(layer, "rms_scaling", False)
     if centers:
         inputs = inputs - ops.mean(inputs, axis=axes, keepdims=True)
     size = freeze(lambda: ops.rsqrt(ops.mean(inputs**2, axis=axes, keepdims=True) + layer.epsilon))
     outputs = inputs * size
     axes = tuple(axis % len(inputs.shape) for axis in axes)
     shape = [inputs.shape[axis] if axis in axes else 1 for axis in range(len(inputs.shape))]
-    scale = layer.scale if type(layer) is layers.RMSNormalization else layer.gamma
+    scale = layer.scale if is_layer(layer, {"RMSNormalization"}) else layer.gamma
     if scale is not None:
         outputs = outputs * ops.reshape(ops.cast(scale, "float32"), shape)
     if getattr(layer, "beta", None) is not None:
@@ -109,7 +119,7 @@ def _global_max(layer: Any, inputs: Tensor, freeze: Freeze) -> Tensor:
 def _gate(step: Step, cut: Cut, args: tuple[Any, ...], freeze: Freeze) -> Tensor:
     """A product or quotient of two things that the features decide, one of them frozen."""
     one, other = args[0] if isinstance(args[0], (list, tuple)) else args
-    if type(step.operation).__name__ in ("Divide", "TrueDivide"):
+    if is_operation(step.operation, DIVISIONS):
         return one * freeze(lambda: 1 / other)
     return one * freeze(lambda: other) if _which_gates(step, cut) else other * freeze(lambda: one)
 
@@ -128,7 +138,7 @@ def _comes_from_bounded(slot: int, cut: Cut) -> bool:
         name = activation_of(step.operation)
         if name in ("sigmoid", "hard_sigmoid", "softmax", "tanh"):
             return True
-        if name != "linear" and type(step.operation) is not layers.Reshape:
+        if name != "linear" and not passes_through(step.operation):
             return False
         slot = step.inputs[0]
     return False

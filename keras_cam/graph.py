@@ -21,6 +21,7 @@ from keras_cam.operations import (
     averages_all,
     is_activation,
     is_known,
+    is_layer,
     passes_through,
 )
 from keras_cam.program import Program, Slot, Step, twin
@@ -156,7 +157,7 @@ def find_features(program: Program, target: int) -> list[int]:
         step = program.producer(slot)
         if has_place(program, slot):
             found.add(_before_reshape(program, slot))
-        elif step is not None and isinstance(step.operation, (*AVERAGE_POOLING, *MAX_POOLING)):
+        elif step is not None and is_layer(step.operation, AVERAGE_POOLING | MAX_POOLING):
             found.update(step.inputs)
         elif step is not None:
             stack.extend(step.inputs)
@@ -255,7 +256,7 @@ def _without_last_activation(program: Program, output: int) -> tuple[Program, in
         if name in LAST_ACTIVATIONS:
             if is_activation(step.operation):
                 return program, step.inputs[0], name
-            if type(step.operation) in WITH_ACTIVATION:
+            if is_layer(step.operation, WITH_ACTIVATION):
                 return (*_split_activation(program, step), name)
         if not passes_through(step.operation):
             break
@@ -266,7 +267,7 @@ def _without_last_activation(program: Program, output: int) -> tuple[Program, in
 def _with_activations_apart(program: Program, features: list[int], logits: int) -> Program:
     """The program with every inline activation of the head as a step of its own."""
     for step in program.steps_between(features, logits):
-        if type(step.operation) in WITH_ACTIVATION and activation_of(step.operation) != "linear":
+        if is_layer(step.operation, WITH_ACTIVATION) and activation_of(step.operation) != "linear":
             program, _ = _split_activation(program, step)
     return program
 
@@ -361,3 +362,13 @@ def reads_channels_first(cut: Cut) -> bool:
                 return bool(data_format == "channels_first")
             reached.update(step.outputs)
     return False
+
+
+def describe(found: Cut) -> str:
+    """What was found between the feature maps and the output, in one sentence for an error message."""
+    maps = " + ".join(f"{feature.layer!r} {found.program.shape(feature.slot)}" for feature in found.features)
+    slots = [feature.slot for feature in found.features]
+    tail = " -> ".join(
+        f"{type(step.operation).__name__} {step.path!r}" for step in found.program.steps_between(slots, found.logits)[:8]
+    )
+    return f"Received: feature maps {maps} -> {tail or 'nothing'}."

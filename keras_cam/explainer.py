@@ -142,6 +142,7 @@ class Explainer:
             method="cam" if kind == AFFINE else "gradient_x_activation" if kind == NOT_AFFINE else "frozen",
             layer=self.head.layer,
             head=self.head.words,
+            activation=self.head.activation,
             class_names=self.class_names,
         )
         self._warn_if_incomplete(result)

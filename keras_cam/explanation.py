@@ -29,7 +29,8 @@ class Explanation:
             signals, (N, C, d, h, w) for volumes.
         class_indices: (N, C) int, the class of each map.
         logits: (N, n) float32, the scores of all n classes before the last activation.
-        probabilities: (N, n) float32, the model's output; for one sigmoid unit the two classes 1 - p and p.
+        probabilities: (N, n) float32, the model's output; for one sigmoid unit the two classes 1 - p and p. Where the
+            model gives logits and is compiled with `from_logits=True`, what its loss makes of them.
         bias: (N, C) float32, the part of each score that has no place: mean(map) + bias = logit.
         images: N uint8 RGB pictures (H, W, 3) to draw on, each at its own size; none for signals and volumes.
         method: how the maps were made: "cam" (Zhou's sum, for an affine head), "frozen" (gradient times features, the
@@ -37,6 +38,7 @@ class Explanation:
             `completeness` for how much of the score it accounts for).
         layer: path of the layer whose output the maps weigh.
         head: what the model's head is, in words.
+        activation: what made the probabilities of the logits: "softmax", "sigmoid", ...; "linear": they are values.
         class_names: names of the n classes, or None.
     """
 
@@ -49,6 +51,7 @@ class Explanation:
     method: str
     layer: str
     head: str
+    activation: str
     class_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
@@ -117,9 +120,10 @@ class Explanation:
         )
 
     def title(self, image: int, slot: int = 0) -> str:
-        """Class and probability of one map, such as "horse 97.2%"."""
+        """Class and probability of one map, such as "horse 97.2%"; for values that are none "class 0: 3.14"."""
         index = int(self.class_indices[image, slot])
-        return f"{self.class_name(index)} {self.probabilities[image, index]:.1%}"
+        value = self.probabilities[image, index]
+        return f"{self.class_name(index)}" + (f": {value:.4g}" if self.activation == "linear" else f" {value:.1%}")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write everything, pictures included, to one compressed `.npz` file (no pickles inside).
@@ -132,7 +136,7 @@ class Explanation:
         """
         target = Path(path)
         target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
-        facts = {"method": self.method, "layer": self.layer, "head": self.head, "class_names": self.class_names}
+        facts = {"method": self.method, "layer": self.layer, "head": self.head, "activation": self.activation, "class_names": self.class_names}
         arrays = {name: getattr(self, name) for name in ARRAYS}
         arrays |= {f"image_{index}": image for index, image in enumerate(self.images)}
         np.savez_compressed(target, facts=np.array(json.dumps({**facts, "images": len(self.images)})), **arrays)

@@ -16,12 +16,14 @@ from keras_cam.operations import (
     AVERAGE_POOLING,
     LAST_ACTIVATIONS,
     MAX_POOLING,
+    POOLING_MATHS,
     WITH_ACTIVATION,
     activation_of,
     averages_all,
     is_activation,
     is_known,
     is_layer,
+    is_operation,
     passes_through,
 )
 from keras_cam.program import Program, Slot, Step, twin
@@ -156,7 +158,7 @@ def find_features(program: Program, target: int) -> list[int]:
         seen.add(slot)
         step = program.producer(slot)
         if has_place(program, slot):
-            found.add(_before_reshape(program, slot))
+            found.add(_before_pooling(program, slot))
         elif step is not None and is_layer(step.operation, AVERAGE_POOLING | MAX_POOLING):
             found.update(step.inputs)
         elif step is not None:
@@ -185,8 +187,15 @@ def channels_first(program: Program, slot: int) -> bool:
     return keras.config.image_data_format() == "channels_first" and len(program.shape(slot)) > 3
 
 
+def _before_pooling(program: Program, slot: int) -> int:
+    """The map before what belongs to its pooling: a reshape to a row of tokens, the power of a generalised mean."""
+    step = program.producer(slot)
+    while step is not None and is_operation(step.operation, POOLING_MATHS) and len(step.inputs) == 1:
+        slot, step = step.inputs[0], program.producer(step.inputs[0])
+    return _before_reshape(program, slot)
+
+
 def _before_reshape(program: Program, slot: int) -> int:
-    """The map that a row of tokens was reshaped from, where that is all that happened; else the slot itself."""
     step = program.producer(slot)
     if step is None or type(step.operation).__name__ != "Reshape" or len(program.shape(slot)) != 3:
         return slot

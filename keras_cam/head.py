@@ -40,9 +40,16 @@ OPEN_LENGTH = 5  # stands for an open axis when the head is probed
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A cut model and what its head is."""
+    """A cut model and what its head is.
+
+    Attributes:
+        cut: the model, cut.
+        activation: what turns its logits into probabilities: "softmax", "sigmoid", ... or "linear" where its outputs
+            are values; a model that is compiled with `from_logits=True` has that of its loss.
+    """
 
     cut: Cut
+    activation: str
 
     @property
     def num_outputs(self) -> int:
@@ -52,7 +59,7 @@ class Head:
     @property
     def is_binary(self) -> bool:
         """Whether one sigmoid unit tells two classes apart."""
-        return self.num_outputs == 1 and self.cut.activation == "sigmoid"
+        return self.num_outputs == 1 and self.activation == "sigmoid"
 
     @property
     def num_classes(self) -> int:
@@ -86,6 +93,13 @@ class Head:
         policies = (getattr(step.operation, "compute_dtype", "float32") for step in self.cut.program.steps)
         return max(TOLERANCE.get(str(policy), TOLERANCE["float32"]) for policy in policies)
 
+    def probabilities(self, logits: Tensor, outputs: Tensor) -> Tensor:
+        """The model's outputs as float32 (N, classes); where they are logits by its loss, through its activation."""
+        if self.activation != self.cut.activation:
+            outputs = ops.softmax(logits) if self.activation == "softmax" else ops.sigmoid(logits)
+        outputs = ops.cast(ops.reshape(outputs, (-1, self.num_outputs)), "float32")
+        return ops.concatenate([1 - outputs, outputs], axis=-1) if self.is_binary else outputs
+
     def scores(self, logits: Tensor) -> Tensor:
         """Logits as float32 (N, classes); for one sigmoid unit class 0 has the negated score."""
         scores = ops.cast(ops.reshape(logits, (-1, self.num_outputs)), "float32")
@@ -94,7 +108,17 @@ class Head:
 
 def find_head(model: keras.Model, **choices: Any) -> Head:
     """Cut a model and say what its head is; arguments and errors as for `keras_cam.graph.cut`."""
-    return Head(cut(model, **choices))
+    found = cut(model, **choices)
+    activation = found.activation
+    return Head(found, loss_activation(model) or activation if activation == "linear" else activation)
+
+
+def loss_activation(model: keras.Model) -> str | None:
+    """The activation that the loss of a compiled model applies to its logits (`from_logits=True`); None if none."""
+    loss = getattr(model, "loss", None)
+    if not getattr(loss, "from_logits", False):
+        return None
+    return "sigmoid" if "Binary" in type(loss).__name__ else "softmax"
 
 
 def _probe(head: Head) -> str:

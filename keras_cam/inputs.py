@@ -91,7 +91,7 @@ def load_inputs(cut: Cut, images: Any) -> Inputs:
     """
     program = cut.program
     parts = _one_per_input(cut, images)
-    is_picture = len(program.shape(program.inputs[cut.image_input])) == 4
+    is_picture = _is_picture(cut)
     pictures, single = None, False
     arrays: list[np.ndarray | None] = []
     for index, (slot, part) in enumerate(zip(program.inputs, parts, strict=True)):
@@ -110,6 +110,12 @@ def load_inputs(cut: Cut, images: Any) -> Inputs:
             f"The inputs of model {program.name!r} have different lengths {sorted(lengths)}. Give one row per image."
         )
     return Inputs(cut, pictures, arrays, single)
+
+
+def _is_picture(cut: Cut) -> bool:
+    """Whether the image input takes pictures: not a signal, a volume, or bands that cannot be shown."""
+    shape = cut.program.shape(cut.program.inputs[cut.image_input])
+    return len(shape) == 4 and shape[1 if reads_channels_first(cut) else -1] in (1, 3, 4, None)
 
 
 def _one_per_input(cut: Cut, images: Any) -> list[Any]:

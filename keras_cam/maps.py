@@ -14,9 +14,8 @@ from keras_cam.affine import can_fold, fold
 from keras_cam.attribute import attribute, channels_last, on_its_grid
 from keras_cam.backend import compile_function
 from keras_cam.cam_op import weigh
-from keras_cam.errors import UnsupportedModelError
 from keras_cam.graph import Cut
-from keras_cam.head import Head, find_head
+from keras_cam.head import Head, find_head, loss_activation
 from keras_cam.program import InferenceLayer, needed_for, run
 
 Tensor = Any
@@ -43,7 +42,7 @@ class MapFunction:
 
     def __init__(self, model: keras.Model, **choices: Any) -> None:
         self._model, self._choices = weakref.ref(model), choices
-        self._prepare(find_head(model, **choices))
+        self._prepare(find_head(model, **choices), model)
 
     def __call__(self, inputs: Sequence[np.ndarray], class_indices: np.ndarray | None) -> Maps:
         """Compute the maps of one batch.
@@ -55,11 +54,9 @@ class MapFunction:
         Returns:
             The maps and what belongs to them.
         """
-        if self._state != _state_of(self.head.cut):
-            model = self._model()
-            if model is None:
-                raise UnsupportedModelError("The model's layers were changed and the model itself is gone. Keep it.")
-            self._prepare(find_head(model, **self._choices))
+        model = self._model()
+        if model is not None and self._state != _state_of(self.head.cut, model):
+            self._prepare(find_head(model, **self._choices), model)
         if class_indices is not None:
             results = self._some(*inputs, class_indices)
         elif self._folds:
@@ -68,8 +65,8 @@ class MapFunction:
             return self._class_by_class(inputs)
         return Maps(*map(ops.convert_to_numpy, results))
 
-    def _prepare(self, head: Head) -> None:
-        self.head, self._folds, self._state = head, can_fold(head.cut), _state_of(head.cut)
+    def _prepare(self, head: Head, model: keras.Model) -> None:
+        self.head, self._folds, self._state = head, can_fold(head.cut), _state_of(head.cut, model)
         program = head.cut.program
         given = [(program.shape(slot), program.specs[slot].dtype) for slot in program.inputs]
         read = [(program.shape(slot), program.specs[slot].dtype) for slot in _read_slots(head.cut)]
@@ -138,7 +135,7 @@ def _explain(head: Head, read: Sequence[Tensor], class_indices: Tensor) -> tuple
         bias = bias + placeless
     else:
         maps, bias = attribute(head, features, entries, dict(zip(head.cut.sides, sides, strict=True)), class_indices)
-    return maps, bias, class_indices, scores, _probabilities(head, predictions)
+    return maps, bias, class_indices, scores, head.probabilities(logits, predictions)
 
 
 def _explain_all(head: Head, read: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -149,8 +146,8 @@ def _explain_all(head: Head, read: Sequence[Tensor]) -> tuple[Tensor, ...]:
     maps = weigh(channels_last(head.cut.features[0], features), weights, per_image=False)
     maps, placeless = on_its_grid(head.cut.features[0], ops.moveaxis(maps, -1, 1))
     class_indices = ops.broadcast_to(ops.arange(head.num_classes, dtype="int32"), ops.shape(scores))
-    return maps, ops.broadcast_to(bias, ops.shape(scores)) + placeless, class_indices, scores, _probabilities(
-        head, predictions
+    return maps, ops.broadcast_to(bias, ops.shape(scores)) + placeless, class_indices, scores, head.probabilities(
+        logits, predictions
     )
 
 
@@ -159,19 +156,14 @@ def _columns(head: Head, matrix: Tensor) -> Tensor:
     return ops.concatenate([-matrix, matrix], axis=-1) if head.is_binary else matrix
 
 
-def _probabilities(head: Head, predictions: Tensor) -> Tensor:
-    predictions = ops.cast(ops.reshape(predictions, (-1, head.num_outputs)), "float32")
-    return ops.concatenate([1 - predictions, predictions], axis=-1) if head.is_binary else predictions
-
-
 def _variables(cut: Cut) -> list[keras.Variable]:
     found = (variable for step in cut.program.steps for variable in getattr(step.operation, "variables", ()))
     return list({id(variable): variable for variable in found}.values())
 
 
-def _state_of(cut: Cut) -> tuple[Any, ...]:
-    """What a trace has baked in and a caller may change: LoRA, quantisation, activations."""
-    return tuple(
+def _state_of(cut: Cut, model: keras.Model) -> tuple[Any, ...]:
+    """What a trace has baked in and a caller may change: LoRA, quantisation, activations, the loss."""
+    return loss_activation(model), *(
         (
             getattr(step.operation, "lora_enabled", None),
             getattr(step.operation, "quantization_mode", None),

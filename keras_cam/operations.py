@@ -56,6 +56,7 @@ ELEMENTWISE_OPERATIONS = {
     *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu", "Silu", "HardSilu", "Sigmoid", "HardSigmoid"),
     *("LogSigmoid", "Tanh", "HardTanh", "Softplus", "Softsign", "Abs", "Absolute", "Squareplus"),
 }
+POOLING_MATHS = {"Power", "Square", "Clip", "Maximum", "Exp", "Log"}  # what a generalised mean does to its input
 LAST_ACTIVATIONS = {*ELEMENTWISE, "softmax", "log_softmax"}
 _ACTIVATION_OF_OPERATION = {"Softmax": "softmax", "LogSoftmax": "log_softmax"} | {
     name: "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")

@@ -23,24 +23,30 @@ PROJECT = Path(__file__).resolve().parents[1]
 STAGES = (
     ("errors",),
     ("backend",),
+    ("program",),
+    ("operations", "flatten"),
     ("graph",),
+    ("affine", "frozen"),
     ("head",),
     ("geometry",),
     ("submodel",),
     ("cam_op",),
-    ("methods",),
-    ("images",),
+    ("attribute",),
+    ("methods", "classes"),
+    ("maps",),
+    ("images", "text"),
     ("heatmap",),
     ("render",),
+    ("inputs",),
     ("explanation",),
     ("explainer",),
-    ("shapes", "probes", "tensorboard"),
+    ("shapes", "probes", "tensorboard", "attention", "card"),
     ("callback",),
     ("demo",),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(STAGES) for name in names}
-PIXELS = {"images", "heatmap", "render"}
+PIXELS = {"images", "text", "heatmap", "render"}
 DOORS = {"__init__", "__main__"}  # they see everything, and nothing sees them
 
 HEAVY = {"tensorflow", "keras", "jax", "torch", "cv2", "matplotlib", "PIL", "numpy", "tensorboard"}

@@ -19,6 +19,7 @@ from keras_cam.inputs import Inputs, load_inputs
 from keras_cam.maps import MapFunction, Maps
 
 METHODS = ("auto", "cam")
+WARN_SLACK = 10  # a warning is for what is left out of a score, not for the last digit of a bfloat16
 _MAP_FUNCTIONS: weakref.WeakKeyDictionary[keras.Model, dict[Any, MapFunction]] = weakref.WeakKeyDictionary()
 
 
@@ -117,7 +118,15 @@ class Explainer:
         return self.explain_loaded(load_inputs(self.head.cut, images), classes)
 
     def explain_loaded(self, inputs: Inputs, classes: Any) -> Explanation:
-        """Explain what `load_inputs` has read; else as calling the explainer."""
+        """Explain what `load_inputs` has read.
+
+        Args:
+            inputs: the images, read.
+            classes: as for calling the explainer.
+
+        Returns:
+            The explanation.
+        """
         indices = resolve_classes(classes, len(inputs), self.num_classes, self.class_names)
         parts = [
             self._map_function(batch, None if indices is None else indices[part])
@@ -162,7 +171,7 @@ class Explainer:
         summed = np.abs(result.maps).mean(axis=tuple(range(2, result.maps.ndim))) + np.abs(result.bias)
         largest = np.abs(result.logits).max(axis=1, keepdims=True)
         error = (1 - result.completeness) * largest
-        if self._warned or (error <= self.head.tolerance * np.maximum(largest, summed)).all():
+        if self._warned or (error <= WARN_SLACK * self.head.tolerance * np.maximum(largest, summed)).all():
             return
         self._warned = True
         warnings.warn(

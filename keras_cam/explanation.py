@@ -17,6 +17,7 @@ from keras_cam.render import DEFAULT_COLORMAP, figure, overlay
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FACTS = ("method", "layer", "head", "activation", "class_names")
 ARRAYS = ("maps", "class_indices", "logits", "probabilities", "bias")
 
 
@@ -61,8 +62,8 @@ class Explanation:
     def __repr__(self) -> str:
         images, classes, *grid = self.maps.shape
         return (
-            f"<Explanation of {images} image(s), {classes} class(es) each: {'x'.join(map(str, grid))} maps by {self.method!r} at "
-            f"{self.layer!r}, completeness {self.completeness.min():.6f}>"
+            f"<Explanation of {images} image(s), {classes} class(es) each: {'x'.join(map(str, grid))} maps "
+            f"by {self.method!r} at {self.layer!r}, completeness {self.completeness.min():.6f}>"
         )
 
     @property
@@ -77,7 +78,14 @@ class Explanation:
         return 1 - np.abs(sums - scores) / np.maximum(largest, np.finfo("float32").tiny)
 
     def class_name(self, index: int) -> str:
-        """Name of a class: from `class_names`, else "class 3"."""
+        """Name of a class.
+
+        Args:
+            index: the class.
+
+        Returns:
+            Its name from `class_names`, else "class 3".
+        """
         return f"class {index}" if self.class_names is None else self.class_names[index]
 
     def heatmaps(self, normalize: str | tuple[float, float] | None = "image") -> list[np.ndarray]:
@@ -99,7 +107,15 @@ class Explanation:
         return [_scaled(maps, self._range(normalize, placed)) for maps in placed]
 
     def overlays(self, *, colormap: str = DEFAULT_COLORMAP, alpha: float = 0.6) -> list[list[np.ndarray]]:
-        """The pictures with their maps drawn over: for each image a list of C uint8 RGB (H, W, 3) pictures."""
+        """The pictures with their maps drawn over.
+
+        Args:
+            colormap: a colour map that `keras_cam.overlay` knows.
+            alpha: opacity where the map is hottest, in [0, 1].
+
+        Returns:
+            For each image a list of C uint8 RGB (H, W, 3) pictures.
+        """
         return [
             [overlay(image, heat, colormap=colormap, alpha=alpha) for heat in heats]
             for image, heats in zip(self.images, self.heatmaps(), strict=True)
@@ -107,6 +123,9 @@ class Explanation:
 
     def plot(self, *, colormap: str = DEFAULT_COLORMAP) -> Figure:
         """Draw every map: picture, heat map with a colour bar in logit units, overlay; class and probability above.
+
+        Args:
+            colormap: a colour map that `keras_cam.overlay` knows.
 
         Returns:
             A `matplotlib.figure.Figure`; in a notebook it shows itself, elsewhere call `.savefig(path)`.
@@ -120,7 +139,15 @@ class Explanation:
         )
 
     def title(self, image: int, slot: int = 0) -> str:
-        """Class and probability of one map, such as "horse 97.2%"; for values that are none "class 0: 3.14"."""
+        """Class and probability of one map.
+
+        Args:
+            image: which image.
+            slot: which of its classes.
+
+        Returns:
+            A line such as "horse 97.2%"; for outputs that are no probabilities "class 0: 3.14".
+        """
         index = int(self.class_indices[image, slot])
         value = self.probabilities[image, index]
         return f"{self.class_name(index)}" + (f": {value:.4g}" if self.activation == "linear" else f" {value:.1%}")
@@ -136,7 +163,7 @@ class Explanation:
         """
         target = Path(path)
         target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
-        facts = {"method": self.method, "layer": self.layer, "head": self.head, "activation": self.activation, "class_names": self.class_names}
+        facts = {name: getattr(self, name) for name in FACTS}
         arrays = {name: getattr(self, name) for name in ARRAYS}
         arrays |= {f"image_{index}": image for index, image in enumerate(self.images)}
         np.savez_compressed(target, facts=np.array(json.dumps({**facts, "images": len(self.images)})), **arrays)
@@ -145,6 +172,12 @@ class Explanation:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Explanation:
         """Read what `save` wrote.
+
+        Args:
+            path: the `.npz` file.
+
+        Returns:
+            The explanation.
 
         Raises:
             InvalidDataError: the file is not one of ours.

@@ -49,7 +49,8 @@ def open_layer(program: Program, step: Step) -> Program | None:
     Returns:
         The new program, or None where the layer's `call` only runs on real tensors.
     """
-    fresh = {slot: keras.Input(batch_shape=program.shape(slot), dtype=program.specs[slot].dtype) for slot in step.inputs}
+    specs = {slot: program.specs[slot] for slot in step.inputs}
+    fresh = {slot: keras.Input(batch_shape=spec.shape, dtype=spec.dtype) for slot, spec in specs.items()}
     args, kwargs = keras.tree.map_structure(
         lambda argument: fresh[argument.index] if isinstance(argument, Slot) else argument, step.arguments
     )
@@ -136,8 +137,8 @@ def runs_its_graph(operation: Any) -> bool:
     """Whether an operation is a nested model that does nothing but run its own graph."""
     if not isinstance(operation, keras.Model) or not getattr(operation, "outputs", None):
         return False
-    runs_graph = [kind.call for kind in type(operation).__mro__ if kind.__name__ in ("Functional", "Sequential")]
-    return bool(runs_graph) and type(operation).call in runs_graph
+    kinds: list[Any] = [kind for kind in type(operation).__mro__ if kind.__name__ in ("Functional", "Sequential")]
+    return any(type(operation).call is kind.call for kind in kinds)
 
 
 def _inputs_of_subclassed(model: Any) -> Any:

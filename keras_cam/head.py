@@ -179,9 +179,8 @@ def _numpy(tensor: Tensor) -> np.ndarray:
 
 
 def _agree(ones: list[np.ndarray], others: list[np.ndarray], slack: float) -> bool:
-    return all(
-        np.abs(one - other).max() <= slack * max(np.abs(one).max(), 1e-30) for one, other in zip(ones, others, strict=True)
-    )
+    pairs = zip(ones, others, strict=True)
+    return all(np.abs(one - other).max() <= slack * max(np.abs(one).max(), 1e-30) for one, other in pairs)
 
 
 def _is_constant_over_positions(slopes: np.ndarray, pooled: bool, slack: float) -> bool:

@@ -54,7 +54,7 @@ class Inputs:
             part = slice(start, min(start + batch_size, len(self)))
             fed: list[Any] = [None if array is None else array[part] for array in self.arrays]
             if self.pictures is not None:
-                image = self._pictures_as_input(part)
+                image = self._as_input(self.pictures[part])
                 part = slice(start, start + len(image))
                 fed = [None if array is None else array[: len(image)] for array in fed]
                 fed[self.cut.image_input] = image if preprocess is None else np.asarray(preprocess(image))
@@ -63,14 +63,15 @@ class Inputs:
             yield part, [array.astype(dtype, copy=False) for array, dtype in zip(fed, dtypes, strict=True)]
             start = part.stop
 
-    def _pictures_as_input(self, part: slice) -> np.ndarray:
+    def _as_input(self, pictures: list[np.ndarray]) -> np.ndarray:
+        """The first of some pictures that come out at one size, in the model's layout."""
         shape = self.cut.program.shape(self.cut.program.inputs[self.cut.image_input])
         first = reads_channels_first(self.cut)
         channels, height, width = shape[1:] if first else (shape[3], *shape[1:3])
         size = None if height is None or width is None else (height, width)
-        pictures = to_input(self.pictures[part], size=size, channels=channels)
-        same = next((i for i, picture in enumerate(pictures) if picture.shape != pictures[0].shape), len(pictures))
-        batch = np.stack(pictures[:same])
+        fed = to_input(pictures, size=size, channels=channels)
+        same = next((index for index, picture in enumerate(fed) if picture.shape != fed[0].shape), len(fed))
+        batch = np.stack(fed[:same])
         return np.moveaxis(batch, -1, 1) if first else batch
 
 
@@ -159,11 +160,11 @@ def _checked(array: np.ndarray, spec: Any) -> np.ndarray:
     )
     if not fits or len(array) == 0:
         raise InvalidImageError(
-            f"Input {spec.name!r} has shape {tuple(spec.shape)}. Received: an array of shape {array.shape}. Give one row "
-            "per image, and at least one."
+            f"Input {spec.name!r} has shape {tuple(spec.shape)}. Received: an array of shape {array.shape}. "
+            "Give one row per image, and at least one."
         )
     if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
         raise InvalidImageError(f"Input {spec.name!r} must hold numbers. Received: an array of {array.dtype}.")
     if not np.isfinite(array).all():
-        raise InvalidImageError(f"Input {spec.name!r} holds NaN or infinite values. Clean the data before explaining it.")
+        raise InvalidImageError(f"Input {spec.name!r} holds NaN or infinite values. Clean the data first.")
     return array

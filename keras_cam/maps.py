@@ -92,8 +92,9 @@ class MapFunction:
         for start in range(0, len(every), CLASSES_AT_ONCE):
             some = np.tile(every[start : start + CLASSES_AT_ONCE], (images, 1))
             parts.append(Maps(*map(ops.convert_to_numpy, self._from_read(*read, some))))
-        joined = (np.concatenate(arrays, axis=1) for arrays in zip(*(part[:3] for part in parts), strict=True))
-        return Maps(*joined, *parts[0][3:])
+        columns = zip(*(part[:3] for part in parts), strict=True)
+        maps, bias, indices = (np.concatenate(arrays, axis=1) for arrays in columns)
+        return Maps(maps, bias, indices, parts[0].logits, parts[0].predictions)
 
 
 def _read_slots(cut: Cut) -> list[int]:

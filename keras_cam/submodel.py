@@ -28,7 +28,8 @@ def build_feature_model(model: keras.Model) -> keras.Model:
 
     Returns:
         A `keras.Model` from the inputs of `model` to a dict: `"features"` (N, h, w, K), the feature maps that the
-        pooling reads (a list where several scales are pooled); `"logits"` (N, C); `"predictions"`, bit for bit those of `model`.
+        pooling reads (a list where several scales are pooled); `"logits"` (N, C); `"predictions"`, bit for bit those
+        of `model`.
 
     Raises:
         UnsupportedModelError: the model has no exact CAM; the message names what was found.
@@ -148,8 +149,8 @@ def _foldable_cut(model: keras.Model) -> Cut:
     found = cut(model)
     if not can_fold(found):
         raise UnsupportedModelError(
-            f"Model {model.name!r} has no class weights, and so no exact CAM: that needs global average pooling and then "
-            f"only affine layers (Dense without activation, BatchNormalization, Dropout, 1x1 convolutions). "
+            f"Model {model.name!r} has no class weights, and so no exact CAM: that needs global average pooling and "
+            "then only affine layers (Dense without activation, BatchNormalization, Dropout, 1x1 convolutions). "
             f"{describe(found)} End the model with GlobalAveragePooling2D and one Dense layer, or use "
             "keras_cam.explain(model, images), which takes other heads apart too."
         )

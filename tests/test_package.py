@@ -25,6 +25,7 @@ STAGES = (
     ("backend",),
     ("program",),
     ("operations", "flatten"),
+    ("places", "rewrite"),
     ("graph",),
     ("affine", "frozen"),
     ("head",),

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from keras_cam.submodel import build_feature_model as build_feature_model
     from keras_cam.submodel import class_weights as class_weights
 
-__all__ = [*_WHERE, "__version__"]
+__all__ = sorted([*_WHERE, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

@@ -50,12 +50,12 @@ def compile_function(
     if backend == "jax":
         import jax
 
-        @jax.jit
         def stateless(state: list[Any], *arguments: Tensor) -> Any:
             with keras.StatelessScope(state_mapping=list(zip(variables(), state, strict=True))):
                 return function(*arguments)
 
-        return lambda *arguments: stateless([variable.value for variable in variables()], *arguments)
+        jitted = jax.jit(stateless)
+        return lambda *arguments: jitted([variable.value for variable in variables()], *arguments)
     import torch
 
     return torch.no_grad()(function)

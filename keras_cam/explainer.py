@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_cam.classes import adds_an_axis, resolve_classes
-from keras_cam.errors import InvalidClassError, InvalidImageError, InvalidOptionError, UnsupportedModelError
+from keras_cam.errors import CAMWarning, InvalidClassError, InvalidImageError, InvalidOptionError, UnsupportedModelError
 from keras_cam.explanation import Explanation
-from keras_cam.images import load_images, to_display, to_input, value_range_of
+from keras_cam.graph import describe
+from keras_cam.head import AFFINE, NOT_AFFINE, Head
+from keras_cam.inputs import Inputs, load_inputs
 from keras_cam.maps import MapFunction, Maps
 
-_MAP_FUNCTIONS: weakref.WeakKeyDictionary[keras.Model, MapFunction] = weakref.WeakKeyDictionary()
+METHODS = ("auto", "cam")
+WARN_SLACK = 10  # a warning is for what is left out of a score, not for the last digit of a bfloat16
+_MAP_FUNCTIONS: weakref.WeakKeyDictionary[keras.Model, dict[Any, MapFunction]] = weakref.WeakKeyDictionary()
 
 
 class Explainer:
     """Explains images by one model: cut and compiled once, called many times, following the model's training.
 
     Args:
-        model: a built Keras model that ends in global average pooling and affine layers.
+        model: a built Keras model that looks at pictures, signals or volumes.
+        method: "auto" (default): the decomposition of the score that is exact for the model's head, which for global
+            average pooling and affine layers is the CAM; "cam": Zhou's CAM, an error where the head is not affine.
+        output: which output to explain, by name or index; needed where the model has several.
+        layer: path or name of the layer whose output to map; default: the last that has a place in the image.
+        image_input: which input to explain where several are images, by name or index; default: the first.
         class_names: names of the model's classes, in order.
         preprocess: called on a float32 batch (N, H, W, K) at the model's size, 0..255 where the images were uint8;
             returns what the model wants, such as `keras.applications.resnet50.preprocess_input`.
@@ -31,7 +41,9 @@ class Explainer:
         batch_size: how many images go through the model at once.
 
     Raises:
-        UnsupportedModelError: the model has no exact CAM; the message names what was found.
+        UnsupportedModelError: the model has no feature maps, or no exact CAM where one is asked for; the message names
+            what was found.
+        InvalidOptionError: an argument outside the values it may take.
 
     Example:
         >>> import keras, numpy as np
@@ -47,16 +59,22 @@ class Explainer:
         self,
         model: keras.Model,
         *,
+        method: str = "auto",
+        output: int | str | None = None,
+        layer: str | None = None,
+        image_input: int | str | None = None,
         class_names: Sequence[str] | None = None,
         preprocess: Callable[[np.ndarray], Any] | None = None,
         value_range: tuple[float, float] | None = None,
         batch_size: int = 32,
     ) -> None:
+        if method not in METHODS:
+            raise InvalidOptionError(f"method must be one of {', '.join(map(repr, METHODS))}. Received: {method!r}.")
         if batch_size < 1:
             raise InvalidOptionError(f"batch_size must be 1 or more. Received: {batch_size}.")
-        self._map_function = _map_function_of(model)
+        self._map_function = _map_function_of(model, output=output, layer=layer, image_input=image_input)
         self._model_name = model.name
-        self.num_classes = 2 if self._map_function.head.is_binary else self._map_function.head.num_outputs
+        self._warned = False
         self.class_names = None if class_names is None else tuple(map(str, class_names))
         self.preprocess, self.value_range, self.batch_size = preprocess, value_range, batch_size
         if self.class_names is not None and len(self.class_names) != self.num_classes:
@@ -64,13 +82,29 @@ class Explainer:
                 f"class_names must name each of the {self.num_classes} classes of model {model.name!r}. "
                 f"Received: {len(self.class_names)} names."
             )
+        if method == "cam" and self.head.kind != AFFINE:
+            raise UnsupportedModelError(
+                f"Model {model.name!r} has no exact CAM (method='cam'). {describe(self.head.cut)} Its head is "
+                f"{self.head.words}. Use method='auto', or end the model with global average pooling and Dense."
+            )
+
+    @property
+    def head(self) -> Head:
+        """What was found: the cut and the head of the model."""
+        return self._map_function.head
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are to explain."""
+        return self.head.num_classes
 
     def __call__(self, images: Any, classes: Any = "top1") -> Explanation:
         """Explain images.
 
         Args:
             images: one image or a batch: a path, PIL image, array or tensor (H, W, K) or (N, H, W, K), or a list of
-                these; any size (resized to the model's input), integers or floats (values are fed as they are).
+                these; any size (resized to the model's input), integers or floats (values are fed as they are). For a
+                model of several inputs a list, tuple or dict as the model takes it.
             classes: index, name, "top1" (default), "topK", "all", a list of these for every image, or an integer array
                 (N,) or (N, C) of classes per image.
 
@@ -81,13 +115,23 @@ class Explainer:
             InvalidImageError: images that cannot be fed to the model.
             InvalidClassError: a class that the model does not have.
         """
-        pictures, _ = load_images(images)
-        return self.explain_loaded(pictures, classes)
+        return self.explain_loaded(load_inputs(self.head.cut, images), classes)
 
-    def explain_loaded(self, pictures: list[np.ndarray], classes: Any) -> Explanation:
-        """Explain images that `load_images` has loaded; else as calling the explainer."""
-        indices = resolve_classes(classes, len(pictures), self.num_classes, self.class_names)
-        parts = list(self._parts(pictures, indices))
+    def explain_loaded(self, inputs: Inputs, classes: Any) -> Explanation:
+        """Explain what `load_inputs` has read.
+
+        Args:
+            inputs: the images, read.
+            classes: as for calling the explainer.
+
+        Returns:
+            The explanation.
+        """
+        indices = resolve_classes(classes, len(inputs), self.num_classes, self.class_names)
+        parts = [
+            self._map_function(batch, None if indices is None else indices[part])
+            for part, batch in inputs.batches(self.batch_size, self.preprocess)
+        ]
         grids = {part.maps.shape[2:] for part in parts}
         if len(grids) > 1:
             raise InvalidImageError(
@@ -95,59 +139,65 @@ class Explainer:
                 "which takes any size. Resize the images to one size, or explain them one by one."
             )
         found = Maps(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-        if not np.isfinite(found.logits).all():
-            raise UnsupportedModelError(
-                f"Model {self._model_name!r} gives scores that are not finite for image "
-                f"{int(np.argmin(np.isfinite(found.logits).all(axis=1)))}: {found.logits.min()} to "
-                f"{found.logits.max()}. Look for NaN in its weights, or a preprocess function that overflows."
-            )
-        low_high = value_range_of(pictures) if self.value_range is None else self.value_range
-        return Explanation(
+        self._check_finite(found)
+        kind = self.head.kind
+        result = Explanation(
             maps=found.maps,
             class_indices=found.class_indices,
             logits=found.logits,
             probabilities=found.predictions,
             bias=found.bias,
-            images=tuple(to_display(picture, low_high) for picture in pictures),
-            method="cam",
-            layer=self._map_function.head.layer,
+            images=inputs.displays(self.value_range),
+            method="cam" if kind == AFFINE else "gradient_x_activation" if kind == NOT_AFFINE else "frozen",
+            layer=self.head.layer,
+            head=self.head.words,
+            activation=self.head.activation,
             class_names=self.class_names,
         )
+        self._warn_if_incomplete(result)
+        return result
 
-    def _parts(self, pictures: list[np.ndarray], indices: np.ndarray | None) -> Iterator[Maps]:
-        """Maps of consecutive pictures of one size, `batch_size` at a time."""
-        program = self._map_function.head.program
-        height, width, channels = program.shape(program.inputs[0])[1:]
-        size = None if height is None or width is None else (height, width)
-        start = 0
-        while start < len(pictures):
-            batch = to_input(pictures[start : start + self.batch_size], size=size, channels=channels)
-            stop = next((i for i, image in enumerate(batch) if image.shape != batch[0].shape), len(batch))
-            fed = np.stack(batch[:stop])
-            if self.preprocess is not None:
-                fed = np.asarray(self.preprocess(fed))
-            yield self._map_function(
-                [fed.astype(program.specs[program.inputs[0]].dtype)],
-                None if indices is None else indices[start : start + stop],
+    def _check_finite(self, found: Maps) -> None:
+        finite = np.isfinite(found.logits).all(axis=1)
+        if not finite.all():
+            scores = found.logits[~finite][0]
+            raise UnsupportedModelError(
+                f"Model {self._model_name!r} gives scores that are not finite for image {int(np.argmin(finite))}: "
+                f"{scores[:5]}. Look for NaN in its weights, or a preprocess function that overflows."
             )
-            start += stop
+
+    def _warn_if_incomplete(self, result: Explanation) -> None:
+        # Measured against what is summed up, since rounding is: a logit may be a small difference of large sums.
+        summed = np.abs(result.maps).mean(axis=tuple(range(2, result.maps.ndim))) + np.abs(result.bias)
+        largest = np.abs(result.logits).max(axis=1, keepdims=True)
+        error = (1 - result.completeness) * largest
+        if self._warned or (error <= WARN_SLACK * self.head.tolerance * np.maximum(largest, summed)).all():
+            return
+        self._warned = True
+        warnings.warn(
+            f"The maps of model {self._model_name!r} account for {result.completeness.min():.1%} of the score on the "
+            f"worst image and class: the head is {self.head.words}. See result.completeness.",
+            CAMWarning,
+            stacklevel=4,
+        )
 
 
 def explain(model: keras.Model, images: Any, *, classes: Any = "top1", **options: Any) -> Explanation:
     """Explain images by a model: maps, scores and pictures in one result.
 
     Args:
-        model: a built Keras model that ends in global average pooling and affine layers.
+        model: a built Keras model that looks at pictures, signals or volumes.
         images: one image or a batch: paths, PIL images, arrays or tensors, of any size.
         classes: index, name, "top1" (default), "topK", "all", a list of these for every image, or an integer array
             (N,) or (N, C) of classes per image.
-        **options: `class_names`, `preprocess`, `value_range`, `batch_size`, as for `Explainer`.
+        **options: `method`, `output`, `layer`, `image_input`, `class_names`, `preprocess`, `value_range` and
+            `batch_size`, as for `Explainer`.
 
     Returns:
         The explanation: signed maps in logit units, with `.heatmaps()`, `.overlays()`, `.plot()` and `.save()`.
 
     Raises:
-        UnsupportedModelError: the model has no exact CAM; the message names what was found.
+        UnsupportedModelError: the model has no feature maps; the message names what was found.
         InvalidImageError: images that cannot be fed to the model.
         InvalidClassError: a class that the model does not have.
 
@@ -169,19 +219,19 @@ def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **optio
     The compiled function is kept, weakly, per model: a second call costs a forward pass.
 
     Args:
-        model: a built Keras model that ends in global average pooling and affine layers.
+        model: a built Keras model that looks at pictures, signals or volumes.
         image: one image (path, PIL image, array or tensor (H, W, K)) or a batch of them; any size.
         class_index: index, name, "topK", "all", a list of these, or one index per image as an array; None (default)
             is the predicted class of each image.
         **options: `normalize` ("image", the default: positive part over its maximum, in [0, 1]; "minmax"; "batch"; a
-            range; None: logit units), and `class_names`, `preprocess`, `value_range`, `batch_size` as for `Explainer`.
+            range; None: logit units), and all options of `explain`.
 
     Returns:
         float32 (H, W) for one image, (N, H, W) for a batch; several classes add an axis: (C, H, W), (N, C, H, W).
         Images of several sizes give a list.
 
     Raises:
-        UnsupportedModelError: the model has no exact CAM; the message names what was found.
+        UnsupportedModelError: the model has no feature maps; the message names what was found.
         InvalidImageError: images that cannot be fed to the model.
         InvalidClassError: a class that the model does not have.
 
@@ -195,18 +245,23 @@ def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **optio
         ((20, 30), 'float32')
     """
     mode = options.pop("normalize", "image")
-    pictures, single = load_images(image)
+    explainer = Explainer(model, **options)
+    inputs = load_inputs(explainer.head.cut, image)
     classes = "top1" if class_index is None else class_index
-    result = Explainer(model, **options).explain_loaded(pictures, classes)
-    heatmaps = result.heatmaps(mode)
+    heatmaps = explainer.explain_loaded(inputs, classes).heatmaps(mode)
     if not adds_an_axis(classes):
         heatmaps = [maps[0] for maps in heatmaps]
-    if single:
+    if inputs.single:
         return heatmaps[0]
     return np.stack(heatmaps) if len({maps.shape for maps in heatmaps}) == 1 else heatmaps
 
 
-def _map_function_of(model: keras.Model) -> MapFunction:
-    if model not in _MAP_FUNCTIONS:
-        _MAP_FUNCTIONS[model] = MapFunction(model)
-    return _MAP_FUNCTIONS[model]
+def _map_function_of(model: keras.Model, **choices: Any) -> MapFunction:
+    """The compiled maps of a model, kept while the model lives."""
+    if not isinstance(model, keras.Model):
+        return MapFunction(model, **choices)  # which says what is wrong with it
+    kept = _MAP_FUNCTIONS.setdefault(model, {})
+    key = tuple(choices.items())
+    if key not in kept:
+        kept[key] = MapFunction(model, **choices)
+    return kept[key]

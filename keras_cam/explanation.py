@@ -17,6 +17,7 @@ from keras_cam.render import DEFAULT_COLORMAP, figure, overlay
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FACTS = ("method", "layer", "head", "activation", "class_names")
 ARRAYS = ("maps", "class_indices", "logits", "probabilities", "bias")
 
 
@@ -25,14 +26,20 @@ class Explanation:
     """Where a model looked: maps of C classes of N images, and all that is needed to check and draw them.
 
     Attributes:
-        maps: (N, C, h, w) float32, signed, in logit units, on the native grid of the feature maps.
+        maps: (N, C, h, w) float32, signed, in logit units, on the native grid of the feature maps; (N, C, t) for
+            signals, (N, C, d, h, w) for volumes.
         class_indices: (N, C) int, the class of each map.
         logits: (N, n) float32, the scores of all n classes before the last activation.
-        probabilities: (N, n) float32, the model's output; for one sigmoid unit the two classes 1 - p and p.
+        probabilities: (N, n) float32, the model's output; for one sigmoid unit the two classes 1 - p and p. Where the
+            model gives logits and is compiled with `from_logits=True`, what its loss makes of them.
         bias: (N, C) float32, the part of each score that has no place: mean(map) + bias = logit.
-        images: N uint8 RGB pictures (H, W, 3) to draw on, each at its own size.
-        method: how the maps were made.
+        images: N uint8 RGB pictures (H, W, 3) to draw on, each at its own size; none for signals and volumes.
+        method: how the maps were made: "cam" (Zhou's sum, for an affine head), "frozen" (gradient times features, the
+            head's gates and divisors frozen: exact for the image at hand) or "gradient_x_activation" (see
+            `completeness` for how much of the score it accounts for).
         layer: path of the layer whose output the maps weigh.
+        head: what the model's head is, in words.
+        activation: what made the probabilities of the logits: "softmax", "sigmoid", ...; "linear": they are values.
         class_names: names of the n classes, or None.
     """
 
@@ -44,6 +51,8 @@ class Explanation:
     images: tuple[np.ndarray, ...]
     method: str
     layer: str
+    head: str
+    activation: str
     class_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
@@ -51,10 +60,10 @@ class Explanation:
         return len(self.maps)
 
     def __repr__(self) -> str:
-        images, classes, height, width = self.maps.shape
+        images, classes, *grid = self.maps.shape
         return (
-            f"<Explanation of {images} image(s), {classes} class(es) each: {height}x{width} maps by {self.method!r} at "
-            f"{self.layer!r}, completeness {self.completeness.min():.6f}>"
+            f"<Explanation of {images} image(s), {classes} class(es) each: {'x'.join(map(str, grid))} maps "
+            f"by {self.method!r} at {self.layer!r}, completeness {self.completeness.min():.6f}>"
         )
 
     @property
@@ -64,12 +73,19 @@ class Explanation:
         One minus the distance between mean(map) + bias and the logit, as a share of the image's largest logit.
         """
         scores = np.take_along_axis(self.logits.astype("float64"), self.class_indices, axis=1)
-        sums = self.maps.mean(axis=(2, 3), dtype="float64") + self.bias
+        sums = self.maps.mean(axis=tuple(range(2, self.maps.ndim)), dtype="float64") + self.bias
         largest = np.abs(self.logits).max(axis=1, keepdims=True)
         return 1 - np.abs(sums - scores) / np.maximum(largest, np.finfo("float32").tiny)
 
     def class_name(self, index: int) -> str:
-        """Name of a class: from `class_names`, else "class 3"."""
+        """Name of a class.
+
+        Args:
+            index: the class.
+
+        Returns:
+            Its name from `class_names`, else "class 3".
+        """
         return f"class {index}" if self.class_names is None else self.class_names[index]
 
     def heatmaps(self, normalize: str | tuple[float, float] | None = "image") -> list[np.ndarray]:
@@ -82,11 +98,24 @@ class Explanation:
         Returns:
             One float32 (C, H, W) per image, at the picture's own size.
         """
+        if not self.images:
+            raise InvalidDataError(
+                f"The model looks at {'signals' if self.maps.ndim == 3 else 'volumes'}, not at pictures, so that its "
+                f"maps {self.maps.shape} have no picture to lie on. Use result.maps."
+            )
         placed = [place(maps, image.shape[:2]) for maps, image in zip(self.maps, self.images, strict=True)]
         return [_scaled(maps, self._range(normalize, placed)) for maps in placed]
 
     def overlays(self, *, colormap: str = DEFAULT_COLORMAP, alpha: float = 0.6) -> list[list[np.ndarray]]:
-        """The pictures with their maps drawn over: for each image a list of C uint8 RGB (H, W, 3) pictures."""
+        """The pictures with their maps drawn over.
+
+        Args:
+            colormap: a colour map that `keras_cam.overlay` knows.
+            alpha: opacity where the map is hottest, in [0, 1].
+
+        Returns:
+            For each image a list of C uint8 RGB (H, W, 3) pictures.
+        """
         return [
             [overlay(image, heat, colormap=colormap, alpha=alpha) for heat in heats]
             for image, heats in zip(self.images, self.heatmaps(), strict=True)
@@ -94,6 +123,9 @@ class Explanation:
 
     def plot(self, *, colormap: str = DEFAULT_COLORMAP) -> Figure:
         """Draw every map: picture, heat map with a colour bar in logit units, overlay; class and probability above.
+
+        Args:
+            colormap: a colour map that `keras_cam.overlay` knows.
 
         Returns:
             A `matplotlib.figure.Figure`; in a notebook it shows itself, elsewhere call `.savefig(path)`.
@@ -107,9 +139,18 @@ class Explanation:
         )
 
     def title(self, image: int, slot: int = 0) -> str:
-        """Class and probability of one map, such as "horse 97.2%"."""
+        """Class and probability of one map.
+
+        Args:
+            image: which image.
+            slot: which of its classes.
+
+        Returns:
+            A line such as "horse 97.2%"; for outputs that are no probabilities "class 0: 3.14".
+        """
         index = int(self.class_indices[image, slot])
-        return f"{self.class_name(index)} {self.probabilities[image, index]:.1%}"
+        value = self.probabilities[image, index]
+        return f"{self.class_name(index)}" + (f": {value:.4g}" if self.activation == "linear" else f" {value:.1%}")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write everything, pictures included, to one compressed `.npz` file (no pickles inside).
@@ -122,7 +163,7 @@ class Explanation:
         """
         target = Path(path)
         target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
-        facts = {"method": self.method, "layer": self.layer, "class_names": self.class_names}
+        facts = {name: getattr(self, name) for name in FACTS}
         arrays = {name: getattr(self, name) for name in ARRAYS}
         arrays |= {f"image_{index}": image for index, image in enumerate(self.images)}
         np.savez_compressed(target, facts=np.array(json.dumps({**facts, "images": len(self.images)})), **arrays)
@@ -131,6 +172,12 @@ class Explanation:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Explanation:
         """Read what `save` wrote.
+
+        Args:
+            path: the `.npz` file.
+
+        Returns:
+            The explanation.
 
         Raises:
             InvalidDataError: the file is not one of ours.

@@ -1,281 +1,218 @@
-"""Walk a Keras model: a flat program of its steps, nested models opened, and the cut at the feature maps.
-
-A Keras model is a graph of nodes (one per call of a layer) between symbolic tensors. `flatten` writes it down as a
-`Program`: a list of steps over numbered slots, in an order that can be run, with every nested functional or
-Sequential model opened at each of its call sites. Nothing is called or built for that, and nothing in the model
-changes. `run` replays any part of a program, on real tensors or on symbolic ones.
-"""
+"""Cut a model at its feature maps: from a chosen output back to the last tensors that have a place in the image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 
-from keras_cam.errors import UnsupportedModelError
-
-Tensor = Any
-GLOBAL_POOLING = (
-    keras.layers.GlobalAveragePooling1D,
-    keras.layers.GlobalAveragePooling2D,
-    keras.layers.GlobalAveragePooling3D,
-    keras.layers.GlobalMaxPooling1D,
-    keras.layers.GlobalMaxPooling2D,
-    keras.layers.GlobalMaxPooling3D,
-)
+from keras_cam.errors import InvalidOptionError, UnsupportedModelError
+from keras_cam.flatten import flatten
+from keras_cam.operations import averages_all
+from keras_cam.places import before_reshape, channels_first, find_features, has_place, tokens_of
+from keras_cam.program import Program, Step
+from keras_cam.rewrite import open_first_unknown, with_activations_apart, without_last_activation
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
-    """One call of one operation: which slots go in, which come out, and the path of the operation's name."""
+class FeatureMap:
+    """A tensor of the model that has a place in the image.
 
-    operation: Any
-    arguments: tuple[tuple[Any, ...], dict[str, Any]]  # as in the model, with `Slot` in place of tensors
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    path: str
+    Attributes:
+        slot: its slot.
+        entry: where the head begins for it: the slot of its average over all positions, or `slot` itself.
+        layer: path of the layer or operation that makes it.
+        channels_first: whether its channels come before its spatial axes.
+        tokens: for ViT tokens (prefix, rows, columns): how many tokens without a place come first, and the grid of
+            the others; None for what is not tokens.
+    """
 
+    slot: int
+    entry: int
+    layer: str
+    channels_first: bool
+    tokens: tuple[int, int, int] | None
 
-@dataclass(frozen=True)
-class Slot:
-    """Stands for a tensor inside the arguments of a step."""
-
-    index: int
+    @property
+    def pooled(self) -> bool:
+        """Whether the head reads only the average over all positions."""
+        return self.entry != self.slot
 
 
 @dataclass(frozen=True, eq=False)
-class Program:
-    """A model as a list of steps over slots; `specs[slot]` is the symbolic tensor with its shape and dtype."""
+class Cut:
+    """A model cut in two: what makes the feature maps, and the steps from there to the logits.
 
-    name: str
+    Attributes:
+        program: the flat model; in its head, inline activations are steps of their own.
+        features: the feature maps of one input of the model; several where scales or calls meet.
+        logits: slot of the scores before the last activation.
+        output: slot of the model's chosen output.
+        activation: name of the last activation; "linear" where there is none.
+        steps: the steps from the entries of the feature maps to the logits.
+        image_input: which of the model's inputs is the image that the feature maps are made from.
+    """
+
+    program: Program
+    features: tuple[FeatureMap, ...]
+    logits: int
+    output: int
+    activation: str
     steps: tuple[Step, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    specs: tuple[Any, ...]
-    input_structure: Any
+    image_input: int
 
-    def shape(self, slot: int) -> tuple[int | None, ...]:
-        """Static shape of a slot, batch axis first, None where open."""
-        return tuple(self.specs[slot].shape)
+    @property
+    def dependent(self) -> set[int]:
+        """The slots of the head that the feature maps decide, their entries included."""
+        return {feature.entry for feature in self.features}.union(*(step.outputs for step in self.steps))
 
-    def producer(self, slot: int) -> Step | None:
-        """The step that makes a slot; None for an input of the model."""
-        return next((step for step in self.steps if slot in step.outputs), None)
-
-    def steps_between(self, sources: Iterable[int], target: int) -> tuple[Step, ...]:
-        """The steps on the way from any of the slots `sources` to the slot `target`, in order."""
-        reached = set(sources)
-        downstream = []
-        for step in self.steps:
-            if reached.intersection(step.inputs) and not reached.issuperset(step.outputs):
-                downstream.append(step)
-                reached.update(step.outputs)
-        return needed_for([target], downstream)
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The slots that the head reads besides the feature maps: a table beside the image, another image."""
+        read = {slot for step in self.steps for slot in step.inputs} | {self.logits}
+        return tuple(sorted(read - self.dependent))
 
 
-def needed_for(targets: Iterable[int], steps: Iterable[Step]) -> tuple[Step, ...]:
-    """Those of `steps` that the slots `targets` need, in order."""
-    wanted, kept = set(targets), []
-    for step in reversed(tuple(steps)):
-        if wanted.intersection(step.outputs):
-            kept.append(step)
-            wanted.update(step.inputs)
-    return tuple(reversed(kept))
-
-
-def call_step(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call the step's operation as `model.predict` does: in inference mode."""
-    if getattr(step.operation, "_call_has_training_arg", False):
-        kwargs = {**kwargs, "training": False}
-    return step.operation(*args, **kwargs)
-
-
-def run(
-    steps: Iterable[Step],
-    values: Mapping[int, Tensor],
-    call: Callable[[Step, tuple[Any, ...], dict[str, Any]], Any] = call_step,
-) -> dict[int, Tensor]:
-    """Run steps on the given slot values.
+def cut(
+    model: keras.Model,
+    *,
+    output: int | str | None = None,
+    layer: str | None = None,
+    image_input: int | str | None = None,
+) -> Cut:
+    """Cut a model at the feature maps behind one of its outputs.
 
     Args:
-        steps: steps in order, of a `Program`.
-        values: value per slot that the steps read and do not make.
-        call: what to do at a step, given its operation's arguments; by default the operation itself.
+        model: a built Keras model.
+        output: which output to explain, by name or index; needed where the model has several.
+        layer: path or name of the layer whose output to take as feature map; default: the last that has a place.
+        image_input: which input to explain where several are images, by name or index; default: the first of them.
 
     Returns:
-        A new dict with the given and all computed values.
-    """
-    values = dict(values)
-
-    def fill(argument: Any) -> Any:
-        return values[argument.index] if isinstance(argument, Slot) else argument
-
-    for step in steps:
-        args, kwargs = keras.tree.map_structure(fill, step.arguments)
-        results = keras.tree.flatten(call(step, args, kwargs))
-        values.update(zip(step.outputs, results, strict=True))
-    return values
-
-
-def twin(operation: Any, name: str, **changes: Any) -> Any:
-    """A second operation object over the same variables and state, with another name and other attributes.
-
-    It follows training, since it holds the same variables; nothing in `operation` changes.
-    """
-    # `copy.copy` would go through Keras' serialisation and copy the variables, and attributes set in the usual way
-    # would be tracked as the layer's own.
-    other = object.__new__(type(operation))
-    other.__dict__.update(operation.__dict__, name=name, _inbound_nodes=[], _outbound_nodes=[], **changes)
-    return other
-
-
-class InferenceLayer(keras.layers.Layer):
-    """Runs a function as if inside `model.predict`, so that layers in layers also see `training=False`."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(autocast=False, dtype="float32")
-        self._function = function
-        self.built = True
-
-    def call(self, *arguments: Tensor, training: bool = False) -> Any:
-        """Call the function; `training` is only there to be seen by the layers inside."""
-        del training
-        return self._function(*arguments)
-
-
-def flatten(model: keras.Model) -> Program:
-    """Write a model down as a `Program`.
-
-    Args:
-        model: a built functional, Sequential or nested Keras model.
-
-    Returns:
-        The program; paths of nested layers read "resnet50/conv5_block3_out".
+        The cut; nothing in the model is changed.
 
     Raises:
-        UnsupportedModelError: not a Keras model, not built yet, or a subclassed model without a graph.
+        UnsupportedModelError: no feature maps, or several outputs and none chosen.
+        InvalidOptionError: no such output, layer or input.
     """
-    _check_model(model)
-    specs: list[Any] = []
-    steps: list[Step] = []
+    program = flatten(model)
+    output_slot = _chosen_output(program, output)
+    while True:
+        program, logits, activation = without_last_activation(program, output_slot)
+        slots = _slots_of_layer(program, layer, logits) if layer is not None else find_features(program, logits)
+        opened = open_first_unknown(program, slots, logits)
+        if opened is None:
+            break
+        program = opened
+    slots = [slot for slot in slots if slot not in program.inputs]
+    if not slots:
+        raise UnsupportedModelError(
+            f"Model {model.name!r} has no convolutional feature maps before its output {program.shape(output_slot)}: "
+            "nothing that it computes has a place in the image. A CAM needs convolutions, then pooling or flattening, "
+            "then a classifier."
+        )
+    sources = {slot: _inputs_behind(program, slot) for slot in slots}
+    chosen = _chosen_input(program, image_input, sorted(set().union(*sources.values())))
+    slots = [slot for slot in slots if chosen in sources[slot]]
+    program = with_activations_apart(program, slots, logits)
+    steps = program.steps_between(slots, logits)
+    features = tuple(_describe(program, slot, steps) for slot in slots)
+    steps = program.steps_between([feature.entry for feature in features], logits)
+    return Cut(program, features, logits, output_slot, activation, steps, program.inputs.index(chosen))
 
-    def new_slot(tensor: Any) -> int:
-        specs.append(tensor)
-        return len(specs) - 1
 
-    def visit(graph: Any, slots: dict[int, int], prefix: str) -> None:
-        for node in _nodes_in_order(graph.outputs, slots):
-            operation, path = node.operation, prefix + node.operation.name
-            if _opens(operation) and len(operation.inputs) == len(node.input_tensors):
-                arguments = (slots[id(tensor)] for tensor in node.input_tensors)
-                inner = dict(zip(map(id, operation.inputs), arguments, strict=True))
-                visit(operation, inner, path + "/")
-                for outer_tensor, inner_tensor in zip(node.outputs, operation.outputs, strict=True):
-                    slots[id(outer_tensor)] = inner[id(inner_tensor)]
-                continue
-            for tensor in node.outputs:
-                slots[id(tensor)] = new_slot(tensor)
-            args, kwargs = node.arguments.convert(
-                lambda argument: Slot(slots[id(argument)]) if isinstance(argument, keras.KerasTensor) else argument
+def _chosen_output(program: Program, output: int | str | None) -> int:
+    count, names = len(program.outputs), program.output_names
+    known = ", ".join(f"{index}: {name!r}" for index, name in enumerate(names))
+    if output is None:
+        if count > 1:
+            raise UnsupportedModelError(
+                f"Model {program.name!r} has {count} outputs ({known}) and a map explains one. Choose it with output=."
             )
-            inputs = tuple(slots[id(tensor)] for tensor in node.input_tensors)
-            outputs = tuple(slots[id(tensor)] for tensor in node.outputs)
-            steps.append(Step(operation, (args, kwargs), inputs, outputs, path))
-
-    slots = {id(tensor): new_slot(tensor) for tensor in model.inputs}
-    inputs = tuple(range(len(specs)))
-    visit(model, slots, "")
-    outputs = tuple(slots[id(tensor)] for tensor in model.outputs)
-    return Program(model.name, tuple(steps), inputs, outputs, tuple(specs), _input_structure(model))
+        return program.outputs[0]
+    if isinstance(output, str) and names.count(output) == 1:
+        return program.outputs[names.index(output)]
+    if isinstance(output, int) and -count <= output < count:
+        return program.outputs[output]
+    raise InvalidOptionError(f"Model {program.name!r} has no output {output!r}. Its outputs are {known}.")
 
 
-def find_features(program: Program, target: int) -> tuple[int, ...]:
-    """The slots of the feature maps behind `target`: the last tensors on the way to it that have a place.
-
-    Walking back from `target`, a tensor has a place if one of its spatial axes is longer than one (or open), or if a
-    global pooling layer reads it (a 1x1 map, say). Inputs without a place (a table beside the image) are passed over.
-
-    Args:
-        program: the flat model.
-        target: the slot to walk back from, usually the logits.
-
-    Returns:
-        Slots, one per feature map: two where two pooled scales meet.
-    """
-    found: list[int] = []
-    seen: set[int] = set()
-    stack = [target]
-    while stack:
-        slot = stack.pop()
-        if slot in seen:
-            continue
-        seen.add(slot)
-        step = program.producer(slot)
-        if _has_place(program, slot):
-            found.append(slot)
-        elif step is not None and isinstance(step.operation, GLOBAL_POOLING):
-            found.extend(index for index in step.inputs if index not in found)
-        elif step is not None:
-            stack.extend(step.inputs)
-    return tuple(sorted(found))
-
-
-def _has_place(program: Program, slot: int) -> bool:
-    shape = program.shape(slot)
-    if len(shape) < 3:
-        return False
-    spatial = shape[2:] if keras.config.image_data_format() == "channels_first" else shape[1:-1]
-    return any(length != 1 for length in spatial)
-
-
-def _nodes_in_order(outputs: Iterable[Any], known: Mapping[int, Any]) -> list[Any]:
-    """The nodes that make `outputs` from the tensors in `known` (by id), each after those it reads."""
-    order: list[Any] = []
-    seen: set[int] = set()
-    stack = [(tensor, False) for tensor in outputs]
-    while stack:
-        tensor, expanded = stack.pop()
-        if id(tensor) in known:
-            continue
-        history = tensor._keras_history
-        node = history.operation._inbound_nodes[history.node_index]
-        if expanded:
-            order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((tensor, True))
-            stack.extend((source, False) for source in node.input_tensors)
-    return order
-
-
-def _opens(operation: Any) -> bool:
-    """Whether an operation is a nested model that does nothing but run its own graph."""
-    if not isinstance(operation, keras.Model) or not getattr(operation, "outputs", None):
-        return False
-    runs_graph = [kind.call for kind in type(operation).__mro__ if kind.__name__ in ("Functional", "Sequential")]
-    return bool(runs_graph) and type(operation).call in runs_graph
-
-
-def _input_structure(model: Any) -> Any:
-    """The inputs as the model wants them: one symbolic tensor, or a list or dict of them."""
-    return model.inputs[0] if isinstance(model, keras.Sequential) else model._inputs_struct
-
-
-def _check_model(model: Any) -> None:
-    if not isinstance(model, keras.Model):
-        raise UnsupportedModelError(
-            f"Expected a Keras model. Received: {type(model).__name__}. "
-            "Pass a keras.Model; load a saved one with keras.models.load_model(path)."
+def _chosen_input(program: Program, image_input: int | str | None, images: list[int]) -> int:
+    """The slot of the input to explain, out of those that feature maps are made from."""
+    names = [program.specs[slot].name for slot in program.inputs]
+    if image_input is None:
+        return images[0]
+    index = names.index(image_input) if image_input in names else image_input
+    if not isinstance(index, int) or not 0 <= index < len(names) or program.inputs[index] not in images:
+        known = ", ".join(f"{program.inputs.index(slot)}: {program.specs[slot].name!r}" for slot in images)
+        raise InvalidOptionError(
+            f"No feature map of model {program.name!r} is made from input {image_input!r}. Choose one of {known}."
         )
-    if not model.built or (isinstance(model, keras.Sequential) and not getattr(model, "outputs", None)):
-        raise UnsupportedModelError(
-            f"Model {model.name!r} is not built, so its layers are not connected yet. "
-            "Give it a keras.Input first, or call it once on a batch of images."
+    return program.inputs[index]
+
+
+def _slots_of_layer(program: Program, layer: str, logits: int) -> list[int]:
+    """The outputs of the layer of this path or name, checked to have a place and to reach the logits."""
+    on_the_way = program.steps_between(program.inputs, logits)
+    matches = [step for step in on_the_way if step.path == layer]
+    matches = matches or [step for step in on_the_way if step.operation.name == layer]
+    if not matches:
+        with_place = [step.path for step in on_the_way if has_place(program, step.outputs[0])]
+        raise InvalidOptionError(
+            f"Model {program.name!r} has no layer {layer!r} on the way to its output. Layers with a place in the image "
+            f"end with: {', '.join(map(repr, with_place[-8:]))}. keras_cam.inspect_model(model) lists them."
         )
-    if not _opens(model):
-        raise UnsupportedModelError(
-            f"Model {model.name!r} is a subclassed model ({type(model).__name__}) without a graph of layers. "
-            "Build it as a functional model: x = keras.Input(shape); keras.Model(x, model.call(x))."
-        )
+    slots = [slot for step in matches for slot in step.outputs]
+    for slot in slots:
+        if not has_place(program, slot):
+            raise InvalidOptionError(
+                f"The output of layer {layer!r} has shape {program.shape(slot)} and no place in the image. Choose a "
+                "layer before the pooling."
+            )
+    return slots
+
+
+def _inputs_behind(program: Program, slot: int) -> set[int]:
+    """The inputs of the model that a slot is made from."""
+    wanted = {slot}
+    for step in reversed(program.steps):
+        if wanted.intersection(step.outputs):
+            wanted.update(step.inputs)
+    return wanted.intersection(program.inputs)
+
+
+def _describe(program: Program, slot: int, steps: tuple[Step, ...]) -> FeatureMap:
+    readers = [step for step in steps if slot in step.inputs]
+    first = readers[0] if readers else None
+    tokens = tokens_of(program, slot)
+    if len(readers) == 1 and type(readers[0].operation).__name__ == "Reshape":  # tokens, then their mean
+        row = readers[0].outputs[0]
+        readers = [step for step in steps if row in step.inputs]
+        first = readers[0] if before_reshape(program, row) == slot and readers else first
+    pools = len(readers) == 1 and averages_all(readers[0], program)
+    entry = readers[0].outputs[0] if pools and not (tokens and tokens[0]) else slot
+    first_format = getattr(first.operation, "data_format", None) if first is not None else None
+    is_first = first_format == "channels_first" if first_format else channels_first(program, slot)
+    producer = program.producer(slot)
+    return FeatureMap(slot, entry, program.specs[slot].name if producer is None else producer.path, is_first, tokens)
+
+
+def reads_channels_first(cut: Cut) -> bool:
+    """Whether the image input of a model has its channels before its spatial axes."""
+    reached = {cut.program.inputs[cut.image_input]}
+    for step in cut.program.steps:
+        if reached.intersection(step.inputs):
+            data_format = getattr(step.operation, "data_format", None)
+            if data_format is not None:
+                return bool(data_format == "channels_first")
+            reached.update(step.outputs)
+    return False
+
+
+def describe(found: Cut) -> str:
+    """What was found between the feature maps and the output, in one sentence for an error message."""
+    maps = " + ".join(f"{feature.layer!r} {found.program.shape(feature.slot)}" for feature in found.features)
+    slots = [feature.slot for feature in found.features]
+    steps = found.program.steps_between(slots, found.logits)
+    tail = " -> ".join(f"{type(step.operation).__name__} {step.path!r}" for step in steps[:8])
+    return f"Received: feature maps {maps} -> {tail or 'nothing'}."

@@ -1,65 +1,60 @@
-"""What stands between the feature maps and the class scores: the logits, the pooling, the affine layers."""
+"""What the head is, as a value and in words: affine, affine for this image, or not to be taken apart."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
-from keras import layers, ops
+import numpy as np
+from keras import ops
 
-from keras_cam.errors import UnsupportedModelError
-from keras_cam.graph import Program, Slot, Step, find_features, flatten, twin
+from keras_cam.backend import gradient
+from keras_cam.frozen import replay
+from keras_cam.graph import Cut, cut
+from keras_cam.operations import is_affine
 
 Tensor = Any
-AVERAGE_POOLING = (layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D)
-POINTWISE_CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
-# Layers and operations that hand the pooled features on as they are when nothing is trained.
-PASS_THROUGH = (
-    layers.Dropout,
-    layers.SpatialDropout1D,
-    layers.SpatialDropout2D,
-    layers.SpatialDropout3D,
-    layers.GaussianDropout,
-    layers.GaussianNoise,
-    layers.AlphaDropout,
-    layers.ActivityRegularization,
-    layers.Identity,
-    layers.Flatten,
-    layers.Reshape,
-)
-PASS_THROUGH_OPERATIONS = ("Squeeze", "Reshape", "Identity", "ExpandDims")
-LAST_ACTIVATIONS = ("softmax", "log_softmax", "sigmoid", "log_sigmoid", "hard_sigmoid", "tanh", "relu", "softplus")
+AFFINE = "affine"
+AFFINE_NONNEGATIVE = "affine_nonnegative"
+POSITION_DEPENDENT = "position_dependent"
+AFFINE_PER_SAMPLE = "affine_per_sample"
+NOT_AFFINE = "not_affine"
+WORDS = {
+    AFFINE: "affine: one weight per channel and class; the map and the bias add up to the score",
+    AFFINE_NONNEGATIVE: "affine where the features are not negative, as they are after a ReLU; the map and the bias "
+    "add up to the score",
+    POSITION_DEPENDENT: "position-dependent: every cell has weights of its own, so there is no one weight per channel; "
+    "gradient times features (HiResCAM), gates frozen, and the bias add up to the score",
+    AFFINE_PER_SAMPLE: "affine for each image, with its gates and divisors frozen at their values; the map and the "
+    "bias add up to the score",
+    NOT_AFFINE: "not affine, and not to be taken apart: gradient times features accounts for a part of the score only",
+}
+EXACT = (AFFINE, AFFINE_NONNEGATIVE, POSITION_DEPENDENT, AFFINE_PER_SAMPLE)
+TOLERANCE = {"float32": 1e-5, "float64": 1e-5, "float16": 2e-3, "bfloat16": 2e-3, "int8": 2e-2}
+PROBE_SLACK = 50  # random features are harder on rounding than an image's
+OPEN_LENGTH = 5  # stands for an open axis when the head is probed
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A model cut in two: what makes the feature maps, and the head from there to the logits.
+    """A cut model and what its head is.
 
     Attributes:
-        program: the flat model, its last activation split off.
-        features: slot of the feature maps.
-        pooled: slot of their average over all positions.
-        logits: slot of the scores before the last activation.
-        steps: the steps from `pooled` to `logits`.
-        activation: name of the last activation ("linear" where there is none).
-        layer: path of the layer or operation that makes the feature maps.
+        cut: the model, cut.
+        activation: what turns its logits into probabilities: "softmax", "sigmoid", ... or "linear" where its outputs
+            are values; a model that is compiled with `from_logits=True` has that of its loss.
     """
 
-    program: Program
-    features: int
-    pooled: int
-    logits: int
-    steps: tuple[Step, ...]
+    cut: Cut
     activation: str
-    layer: str
 
     @property
     def num_outputs(self) -> int:
         """How many scores the model gives."""
-        return math.prod(length or 1 for length in self.program.shape(self.logits)[1:])
+        return math.prod(length or 1 for length in self.cut.program.shape(self.cut.logits)[1:])
 
     @property
     def is_binary(self) -> bool:
@@ -67,201 +62,129 @@ class Head:
         return self.num_outputs == 1 and self.activation == "sigmoid"
 
     @property
-    def channels_first(self) -> bool:
-        """Whether the channels of the feature maps come before their spatial axes."""
-        reader = next(step for step in self.program.steps if self.pooled in step.outputs)
-        return getattr(reader.operation, "data_format", None) == "channels_first"
+    def num_classes(self) -> int:
+        """How many classes there are to explain."""
+        return 2 if self.is_binary else self.num_outputs
+
+    @property
+    def layer(self) -> str:
+        """Path of the layer that makes the feature maps; several are joined by " + "."""
+        return " + ".join(feature.layer for feature in self.cut.features)
+
+    @cached_property
+    def kind(self) -> str:
+        """What the head is: a key of `WORDS`."""
+        pooled = all(feature.pooled for feature in self.cut.features)
+        if pooled and all(is_affine(step, self.cut.dependent) for step in self.cut.steps):
+            return AFFINE
+        return _probe(self)
+
+    @property
+    def words(self) -> str:
+        """What the head is, in words."""
+        return WORDS[self.kind]
+
+    @cached_property
+    def tolerance(self) -> float:
+        """How far map and bias may be from the logit, as a share of the largest: by the head's least exact dtype."""
+        modes = [getattr(step.operation, "quantization_mode", None) for step in self.cut.program.steps]
+        if any(modes):
+            return TOLERANCE["int8"]
+        policies = (getattr(step.operation, "compute_dtype", "float32") for step in self.cut.program.steps)
+        return max(TOLERANCE.get(str(policy), TOLERANCE["float32"]) for policy in policies)
+
+    def probabilities(self, logits: Tensor, outputs: Tensor) -> Tensor:
+        """The model's outputs as float32 (N, classes); where they are logits by its loss, through its activation."""
+        if self.activation != self.cut.activation:
+            outputs = ops.softmax(logits) if self.activation == "softmax" else ops.sigmoid(logits)
+        outputs = ops.cast(ops.reshape(outputs, (-1, self.num_outputs)), "float32")
+        return ops.concatenate([1 - outputs, outputs], axis=-1) if self.is_binary else outputs
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Logits as float32 (N, classes); for one sigmoid unit class 0 has the negated score."""
+        scores = ops.cast(ops.reshape(logits, (-1, self.num_outputs)), "float32")
+        return ops.concatenate([-scores, scores], axis=-1) if self.is_binary else scores
 
 
-def find_head(model: keras.Model) -> Head:
-    """Find the feature maps, the global average pooling and the affine head of a model.
+def find_head(model: keras.Model, **choices: Any) -> Head:
+    """Cut a model and say what its head is; arguments and errors as for `keras_cam.graph.cut`."""
+    found = cut(model, **choices)
+    activation = found.activation
+    return Head(found, loss_activation(model) or activation if activation == "linear" else activation)
 
-    Args:
-        model: a built functional or Sequential model with one output, nested models included.
 
-    Returns:
-        The head; nothing in the model is changed.
+def loss_activation(model: keras.Model) -> str | None:
+    """The activation that the loss of a compiled model applies to its logits (`from_logits=True`); None if none."""
+    loss = getattr(model, "loss", None)
+    if not getattr(loss, "from_logits", False):
+        return None
+    return "sigmoid" if "Binary" in type(loss).__name__ else "softmax"
 
-    Raises:
-        UnsupportedModelError: no feature maps, no global average pooling, or a head that is not affine; the message
-            names what was found.
+
+def _probe(head: Head) -> str:
+    """What a head is, found out by what it does to random features."""
+    positive = [_respond(head, seed, signed=False) for seed in (0, 1)]
+    signed = _respond(head, 2, signed=True)
+    slack = PROBE_SLACK * head.tolerance
+    if any(error > slack for _, error in positive):
+        return NOT_AFFINE
+    (one, _), (other, _), (third, error) = *positive, signed
+    if not all(_is_constant_over_positions(array, feature.pooled, slack) for array, feature in zip(
+        one, head.cut.features, strict=True
+    )):
+        return POSITION_DEPENDENT
+    if not _agree(one, other, slack):
+        return AFFINE_PER_SAMPLE
+    return AFFINE if error <= slack and _agree(one, third, slack) else AFFINE_NONNEGATIVE
+
+
+def _respond(head: Head, seed: int, *, signed: bool) -> tuple[list[np.ndarray], float]:
+    """Gradients of one class at random features (channels last), and how far the decomposition is from the logits.
+
+    The sides keep their values from call to call.
     """
-    program = flatten(model)
-    if len(program.outputs) != 1:
-        raise UnsupportedModelError(
-            f"Model {model.name!r} has {len(program.outputs)} outputs; a CAM explains one. "
-            "Build a model with the one to explain: keras.Model(model.input, model.outputs[i])."
-        )
-    program, logits, activation = split_last_activation(program)
-    features = find_features(program, logits)
-    if not features or any(program.producer(slot) is None for slot in features):
-        raise UnsupportedModelError(
-            f"Model {model.name!r} has no convolutional feature maps before its output "
-            f"{program.shape(program.outputs[0])}: nothing in it has a place in the image. "
-            "A CAM needs convolutions, global average pooling and a Dense layer."
-        )
-    if len(features) > 1:
-        paths = ", ".join(repr(_path(program, slot)) for slot in features)
-        raise UnsupportedModelError(
-            f"Model {model.name!r} pools {len(features)} feature maps ({paths}); a CAM weighs one. "
-            "Build a model that pools one of them."
-        )
-    steps = program.steps_between(features, logits)
-    pooling = steps[0] if steps else None
-    if pooling is None or not _is_average(pooling, program.shape(features[0])):
-        raise _no_exact_cam(model, program, features[0], logits, steps, pooling)
-    pooled = pooling.outputs[0]
-    chain = program.steps_between([pooled], logits)
-    previous = pooled
-    for step in chain:
-        if step.inputs != (previous,) or not _is_affine(step, program):
-            raise _no_exact_cam(model, program, features[0], logits, steps, step)
-        previous = step.outputs[0]
-    return Head(program, features[0], pooled, logits, chain, activation, _path(program, features[0]))
+    program, dtypes = head.cut.program, head.cut.program.specs
+    class_index = head.num_classes - 1
+
+    def draw(slot: int, rng: np.random.Generator, *, signed: bool) -> Tensor:
+        shape = [OPEN_LENGTH if length is None else length for length in program.shape(slot)[1:]]
+        values = rng.normal(size=(2, *shape))
+        return ops.convert_to_tensor((values if signed else np.abs(values)).astype("float32"), dtype=dtypes[slot].dtype)
+
+    fixed, rng = np.random.default_rng(99), np.random.default_rng(seed)
+    sides = {slot: draw(slot, fixed, signed=False) for slot in head.cut.sides}
+    entries = [feature.entry for feature in head.cut.features]
+    points = [draw(slot, rng, signed=signed) for slot in entries]
+
+    def score(points: list[Tensor]) -> tuple[Tensor, Any]:
+        logits, frozen = replay(head.cut, {**sides, **dict(zip(entries, points, strict=True))})
+        return ops.sum(head.scores(logits)[:, class_index]), (head.scores(logits), frozen)
+
+    gradients, (scores, frozen) = gradient(score, points)
+    zeros = {slot: ops.zeros_like(point) for slot, point in zip(entries, points, strict=True)}
+    bias = head.scores(replay(head.cut, {**sides, **zeros}, frozen)[0])[:, class_index]
+    parts = [
+        np.sum(_numpy(slope) * _numpy(point), axis=tuple(range(1, len(point.shape))))
+        for slope, point in zip(gradients, points, strict=True)
+    ]
+    scores, bias = _numpy(scores), _numpy(bias)
+    error = np.abs(sum(parts) + bias - scores[:, class_index]).max() / max(float(np.abs(scores).max()), 1e-30)
+    arrays = [_numpy(slope) for slope in gradients]
+    pairs = zip(arrays, head.cut.features, strict=True)
+    return [np.moveaxis(array, 1, -1) if feature.channels_first else array for array, feature in pairs], float(error)
 
 
-def split_last_activation(program: Program) -> tuple[Program, int, str]:
-    """Take the last activation off the output, whether it is a layer of its own or part of the last layer.
-
-    Returns:
-        The program (with the last layer replaced by a linear twin and the activation as a step of its own, where the
-        activation was inline), the slot of the logits, and the name of the activation.
-    """
-    slot = program.outputs[0]
-    step = program.producer(slot)
-    while step is not None:
-        name = _activation_name(step.operation)
-        if name in LAST_ACTIVATIONS:
-            if _is_pure_activation(step.operation):
-                return program, step.inputs[0], name
-            return (*_split_step(program, step), name)
-        if not (passes_through(step.operation) or _is_pure_activation(step.operation)) or len(step.inputs) != 1:
-            break
-        step = program.producer(step.inputs[0])
-    return program, slot, "linear"
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return ops.convert_to_numpy(ops.cast(tensor, "float32")).astype("float64")
 
 
-def fold(head: Head, select: Any = None) -> tuple[Tensor, Tensor]:
-    """The head as one affine map, read from the live variables: `logits = pooled @ weights + bias`.
-
-    Args:
-        head: an affine head.
-        select: optional function that takes the columns to keep out of a (K, C) kernel and a (C,) bias, along their
-            last axis; without it all classes are kept.
-
-    Returns:
-        `(weights, bias)`: float32 (K, C) and (C,), or what `select` makes of the last axis.
-    """
-    weights = bias = None
-    for step in reversed(head.steps):
-        stage = _affine_stage(step.operation)
-        if stage is None:
-            continue
-        matrix, offset = stage
-        if weights is None:
-            if len(matrix.shape) == 1:
-                matrix = ops.diag(matrix)
-            weights, bias = (matrix, offset) if select is None else (select(matrix), select(offset))
-            continue
-        bias = bias + ops.einsum("k,k...->...", offset, weights)
-        weights = ops.einsum("k,k...->k...", matrix, weights) if len(matrix.shape) == 1 else ops.tensordot(
-            matrix, weights, axes=1
-        )
-    if weights is None:
-        weights, bias = ops.eye(head.num_outputs), ops.zeros(head.num_outputs)
-        weights, bias = (weights, bias) if select is None else (select(weights), select(bias))
-    return weights, bias
+def _agree(ones: list[np.ndarray], others: list[np.ndarray], slack: float) -> bool:
+    pairs = zip(ones, others, strict=True)
+    return all(np.abs(one - other).max() <= slack * max(np.abs(one).max(), 1e-30) for one, other in pairs)
 
 
-def _affine_stage(layer: Any) -> tuple[Tensor, Tensor] | None:
-    """Matrix (K, C) or scale (K,) of an affine layer and its offset; None for a layer that passes through."""
-    if isinstance(layer, (layers.Dense, *POINTWISE_CONVOLUTIONS)):
-        kernel = ops.cast(layer.kernel, "float32")
-        kernel = ops.reshape(kernel, kernel.shape[-2:])
-        units = kernel.shape[-1]
-        return kernel, ops.zeros(units) if layer.bias is None else ops.cast(layer.bias, "float32")
-    if isinstance(layer, layers.BatchNormalization):
-        scale = ops.rsqrt(ops.cast(layer.moving_variance, "float32") + layer.epsilon)
-        if layer.scale:
-            scale = scale * ops.cast(layer.gamma, "float32")
-        offset = -ops.cast(layer.moving_mean, "float32") * scale
-        return scale, offset + ops.cast(layer.beta, "float32") if layer.center else offset
-    return None
-
-
-def _is_affine(step: Step, program: Program) -> bool:
-    operation = step.operation
-    if isinstance(operation, POINTWISE_CONVOLUTIONS):
-        on_one_cell = all(length == 1 for length in program.shape(step.inputs[0])[1:-1])
-        plain = set(operation.kernel_size) == {1} and operation.groups == 1
-        return on_one_cell and plain and _activation_name(operation) == "linear"
-    if isinstance(operation, (layers.Dense, layers.BatchNormalization)):
-        return _activation_name(operation) in ("linear", None)
-    return passes_through(operation) or (_is_pure_activation(operation) and _activation_name(operation) == "linear")
-
-
-def passes_through(operation: Any) -> bool:
-    """Whether an operation hands the pooled features on as they are in inference mode."""
-    return isinstance(operation, PASS_THROUGH) or type(operation).__name__ in PASS_THROUGH_OPERATIONS
-
-
-def _is_average(step: Step, shape: tuple[int | None, ...]) -> bool:
-    """Whether a step averages feature maps of this shape over all their positions."""
-    if isinstance(step.operation, AVERAGE_POOLING):
+def _is_constant_over_positions(slopes: np.ndarray, pooled: bool, slack: float) -> bool:
+    if pooled:
         return True
-    if type(step.operation).__name__ != "Mean":
-        return False
-    axes = step.operation.axis
-    axes = {axes} if isinstance(axes, int) else set(axes or ())
-    return {axis % len(shape) for axis in axes} == set(range(1, len(shape) - 1))
-
-
-def _activation_name(operation: Any) -> str | None:
-    """Name of the activation that an operation is or ends with; None if it can have none."""
-    if isinstance(operation, layers.Softmax):
-        return "softmax"
-    if isinstance(operation, layers.ReLU):
-        return "relu" if not operation.negative_slope and not operation.threshold else None
-    activation = getattr(operation, "activation", None)
-    if activation is not None:
-        return getattr(activation, "__name__", type(activation).__name__)
-    name = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid", "Relu": "relu", "Tanh": "tanh"}
-    return name.get(type(operation).__name__)
-
-
-def _is_pure_activation(operation: Any) -> bool:
-    is_layer = isinstance(operation, keras.layers.Layer)
-    return isinstance(operation, (layers.Activation, layers.Softmax, layers.ReLU)) or (
-        not is_layer and _activation_name(operation) is not None
-    )
-
-
-def _split_step(program: Program, step: Step) -> tuple[Program, int]:
-    """Put the inline activation of a step into a step of its own; returns the program and the slot between."""
-    between = len(program.specs)
-    layer = twin(step.operation, f"{step.operation.name}_logits", activation=keras.activations.linear)
-    linear = dataclasses.replace(step, operation=layer, outputs=(between,))
-    name = f"{step.operation.name}_activation"
-    activation = layers.Activation(step.operation.activation, dtype=step.operation.dtype_policy, name=name)
-    apply = Step(activation, ((Slot(between),), {}), (between,), step.outputs, f"{step.path}/activation")
-    steps = tuple(new for old in program.steps for new in ((linear, apply) if old is step else (old,)))
-    specs = (*program.specs, program.specs[step.outputs[0]])
-    return dataclasses.replace(program, steps=steps, specs=specs), between
-
-
-def _path(program: Program, slot: int) -> str:
-    step = program.producer(slot)
-    return program.specs[slot].name if step is None else step.path
-
-
-def _no_exact_cam(
-    model: keras.Model, program: Program, features: int, logits: int, steps: tuple[Step, ...], culprit: Step | None
-) -> UnsupportedModelError:
-    found = " -> ".join(f"{type(step.operation).__name__} {step.path!r}" for step in steps) or "nothing"
-    reason = "" if culprit is None else f" {culprit.path!r} stands in the way."
-    return UnsupportedModelError(
-        f"Model {model.name!r} has no exact CAM: it needs global average pooling and then only affine layers "
-        f"(Dense without activation, BatchNormalization, Dropout, 1x1 convolutions). Received: feature maps "
-        f"{_path(program, features)!r} {program.shape(features)} -> {found}.{reason} "
-        "End the model with GlobalAveragePooling2D and one Dense layer, or explain a model that does."
-    )
+    spatial = tuple(range(1, slopes.ndim - 1))
+    return bool(np.ptp(slopes, axis=spatial).max() <= slack * max(np.abs(slopes).max(), 1e-30))

@@ -10,22 +10,26 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_cam.affine import can_fold, fold
+from keras_cam.attribute import attribute, channels_last, on_its_grid
 from keras_cam.backend import compile_function
 from keras_cam.cam_op import weigh
-from keras_cam.graph import InferenceLayer, run
-from keras_cam.head import Head, find_head, fold
+from keras_cam.graph import Cut
+from keras_cam.head import Head, find_head, loss_activation
+from keras_cam.program import InferenceLayer, needed_for, run
 
 Tensor = Any
+CLASSES_AT_ONCE = 16
 
 
 class Maps(NamedTuple):
     """What one batch gives, as NumPy arrays; C classes were asked for, the model has n."""
 
     maps: np.ndarray  # (N, C, h, w) float32, logit units
+    bias: np.ndarray  # (N, C) float32: mean(map) + bias = logit
     class_indices: np.ndarray  # (N, C) int
     logits: np.ndarray  # (N, n) float32
     predictions: np.ndarray  # (N, n) float32, the model's own output
-    bias: np.ndarray  # (N, C) float32: mean(map) + bias = logit
 
 
 class MapFunction:
@@ -33,11 +37,12 @@ class MapFunction:
 
     Args:
         model: the Keras model; only weakly held.
+        **choices: `output`, `layer`, `image_input`, as for `keras_cam.graph.cut`.
     """
 
-    def __init__(self, model: keras.Model) -> None:
-        self._model = weakref.ref(model)
-        self._cut(model)
+    def __init__(self, model: keras.Model, **choices: Any) -> None:
+        self._model, self._choices = weakref.ref(model), choices
+        self._prepare(find_head(model, **choices), model)
 
     def __call__(self, inputs: Sequence[np.ndarray], class_indices: np.ndarray | None) -> Maps:
         """Compute the maps of one batch.
@@ -49,73 +54,121 @@ class MapFunction:
         Returns:
             The maps and what belongs to them.
         """
-        if self._state != _state_of(self.head):
-            self._cut(self._model())
-        results = self._all(*inputs) if class_indices is None else self._some(*inputs, class_indices)
-        return Maps(*(ops.convert_to_numpy(result) for result in results))
+        model = self._model()
+        if model is not None and self._state != _state_of(self.head.cut, model):
+            self._prepare(find_head(model, **self._choices), model)
+        if class_indices is not None:
+            results = self._some(*inputs, class_indices)
+        elif self._folds:
+            results = self._all(*inputs)
+        else:
+            return self._class_by_class(inputs)
+        return Maps(*map(ops.convert_to_numpy, results))
 
-    def _cut(self, model: keras.Model) -> None:
-        self.head = head = find_head(model)
-        self._state = _state_of(head)
-        signature = [(head.program.shape(slot), head.program.specs[slot].dtype) for slot in head.program.inputs]
-        self._some = compile_function(
-            lambda *arguments: _explain(head, arguments[:-1], arguments[-1]),
-            [*signature, ((None, None), "int32")],
-            lambda: _variables(head),
-        )
-        self._all = compile_function(
-            lambda *inputs: _explain(head, inputs, None), signature, lambda: _variables(head)
-        )
+    def _prepare(self, head: Head, model: keras.Model) -> None:
+        self.head, self._folds, self._state = head, can_fold(head.cut), _state_of(head.cut, model)
+        program = head.cut.program
+        given = [(program.shape(slot), program.specs[slot].dtype) for slot in program.inputs]
+        read = [(program.shape(slot), program.specs[slot].dtype) for slot in _read_slots(head.cut)]
+        classes = [((None, None), "int32")]
+
+        def compiled(function: Any, signature: Any) -> Any:
+            return compile_function(function, signature, lambda: _variables(head.cut))
+
+        def explain(*arguments: Tensor) -> tuple[Tensor, ...]:
+            return _explain(head, _forward(head.cut, arguments[:-1]), arguments[-1])
+
+        self._some = compiled(explain, [*given, *classes])
+        self._all = compiled(lambda *inputs: _explain_all(head, _forward(head.cut, inputs)), given)
+        self._forward = compiled(lambda *inputs: _forward(head.cut, inputs), given)
+        self._from_read = compiled(lambda *read: _explain(head, read[:-1], read[-1]), [*read, *classes])
+
+    def _class_by_class(self, inputs: Sequence[np.ndarray]) -> Maps:
+        """All classes of a head that is not one matrix: one forward pass, then the head for a few classes at a time."""
+        read = self._forward(*inputs)
+        every = np.arange(self.head.num_classes, dtype="int32")
+        images = len(inputs[0])
+        parts = []
+        for start in range(0, len(every), CLASSES_AT_ONCE):
+            some = np.tile(every[start : start + CLASSES_AT_ONCE], (images, 1))
+            parts.append(Maps(*map(ops.convert_to_numpy, self._from_read(*read, some))))
+        columns = zip(*(part[:3] for part in parts), strict=True)
+        maps, bias, indices = (np.concatenate(arrays, axis=1) for arrays in columns)
+        return Maps(maps, bias, indices, parts[0].logits, parts[0].predictions)
 
 
-def _explain(head: Head, inputs: Sequence[Tensor], class_indices: Tensor | None) -> tuple[Tensor, ...]:
-    program = head.program
+def _read_slots(cut: Cut) -> list[int]:
+    """The slots that the maps are made from; the logits and the output come first."""
+    return [
+        cut.logits,
+        cut.output,
+        *(feature.slot for feature in cut.features),
+        *(feature.entry for feature in cut.features),
+        *cut.sides,
+    ]
+
+
+def _forward(cut: Cut, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The model's one forward pass: the values of `_read_slots`."""
+    slots = _read_slots(cut)
+    steps = needed_for(slots, cut.program.steps)
 
     def forward(*inputs: Tensor) -> list[Tensor]:
-        values = run(program.steps, dict(zip(program.inputs, inputs, strict=True)))
-        return [values[head.features], values[head.logits], values[program.outputs[0]]]
+        values = run(steps, dict(zip(cut.program.inputs, inputs, strict=True)))
+        return [values[slot] for slot in slots]
 
-    features, logits, predictions = InferenceLayer(forward)(*inputs)
-    features = ops.cast(ops.moveaxis(features, 1, -1) if head.channels_first else features, "float32")
-    scores = ops.cast(ops.reshape(logits, (-1, head.num_outputs)), "float32")
-    predictions = ops.cast(ops.reshape(predictions, (-1, head.num_outputs)), "float32")
-    if head.is_binary:
-        scores, predictions = _two_classes(scores), ops.concatenate([1 - predictions, predictions], axis=-1)
+    return InferenceLayer(forward)(*inputs)
 
-    def columns(matrix: Tensor) -> Tensor:
-        return _two_classes(matrix) if head.is_binary else matrix
 
-    if class_indices is None:
-        weights, bias = fold(head, columns)
-        maps = weigh(features, weights, per_image=False)
-        class_indices = ops.broadcast_to(ops.arange(scores.shape[-1], dtype="int32"), ops.shape(scores))
-        bias = ops.broadcast_to(bias, ops.shape(scores))
+def _explain(head: Head, read: Sequence[Tensor], class_indices: Tensor) -> tuple[Tensor, ...]:
+    """Maps of some classes (N, C) from the values of `_read_slots`."""
+    logits, predictions, *rest = read
+    number = len(head.cut.features)
+    features, entries, sides = rest[:number], rest[number : 2 * number], rest[2 * number :]
+    scores = head.scores(logits)
+    ranked = ops.cast(ops.argsort(-scores, axis=-1), "int32")
+    by_rank = ops.take_along_axis(ranked, ops.maximum(-class_indices - 1, 0), axis=-1)
+    class_indices = ops.where(class_indices < 0, by_rank, class_indices)
+    if can_fold(head.cut):
+        weights, bias = fold(head.cut, lambda matrix: ops.take(_columns(head, matrix), class_indices, axis=-1))
+        maps = weigh(channels_last(head.cut.features[0], features[0]), ops.moveaxis(weights, 0, 1), per_image=True)
+        maps, placeless = on_its_grid(head.cut.features[0], ops.moveaxis(maps, -1, 1))
+        bias = bias + placeless
     else:
-        ranked = ops.cast(ops.argsort(-scores, axis=-1), "int32")
-        by_rank = ops.take_along_axis(ranked, ops.maximum(-class_indices - 1, 0), axis=-1)
-        class_indices = ops.where(class_indices < 0, by_rank, class_indices)
-        weights, bias = fold(head, lambda matrix: ops.take(columns(matrix), class_indices, axis=-1))
-        maps = weigh(features, ops.moveaxis(weights, 0, 1), per_image=True)
-    return ops.moveaxis(maps, -1, 1), class_indices, scores, predictions, bias
+        maps, bias = attribute(head, features, entries, dict(zip(head.cut.sides, sides, strict=True)), class_indices)
+    return maps, bias, class_indices, scores, head.probabilities(logits, predictions)
 
 
-def _two_classes(scores: Tensor) -> Tensor:
-    """One sigmoid unit as two classes: class 0 has the negated score."""
-    return ops.concatenate([-scores, scores], axis=-1)
+def _explain_all(head: Head, read: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Maps of all classes of a head that folds into one matrix."""
+    logits, predictions, features = read[:3]
+    scores = head.scores(logits)
+    weights, bias = fold(head.cut, lambda matrix: _columns(head, matrix))
+    maps = weigh(channels_last(head.cut.features[0], features), weights, per_image=False)
+    maps, placeless = on_its_grid(head.cut.features[0], ops.moveaxis(maps, -1, 1))
+    class_indices = ops.broadcast_to(ops.arange(head.num_classes, dtype="int32"), ops.shape(scores))
+    return maps, ops.broadcast_to(bias, ops.shape(scores)) + placeless, class_indices, scores, head.probabilities(
+        logits, predictions
+    )
 
 
-def _variables(head: Head) -> list[keras.Variable]:
-    found = (variable for step in head.program.steps for variable in getattr(step.operation, "variables", ()))
+def _columns(head: Head, matrix: Tensor) -> Tensor:
+    """The columns of the classes: one sigmoid unit stands for two, class 0 with the sign turned."""
+    return ops.concatenate([-matrix, matrix], axis=-1) if head.is_binary else matrix
+
+
+def _variables(cut: Cut) -> list[keras.Variable]:
+    found = (variable for step in cut.program.steps for variable in getattr(step.operation, "variables", ()))
     return list({id(variable): variable for variable in found}.values())
 
 
-def _state_of(head: Head) -> tuple[Any, ...]:
-    """What a trace has baked in and a caller may change: LoRA, quantisation, activations."""
-    return tuple(
+def _state_of(cut: Cut, model: keras.Model) -> tuple[Any, ...]:
+    """What a trace has baked in and a caller may change: LoRA, quantisation, activations, the loss."""
+    return loss_activation(model), *(
         (
             getattr(step.operation, "lora_enabled", None),
             getattr(step.operation, "quantization_mode", None),
             id(getattr(step.operation, "activation", None)),
         )
-        for step in head.program.steps
+        for step in cut.program.steps
     )

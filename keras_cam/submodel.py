@@ -8,8 +8,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_cam.graph import Program, Step, call_step, run, twin
-from keras_cam.head import Head, find_head, fold, passes_through
+from keras_cam.affine import can_fold, fold
+from keras_cam.errors import UnsupportedModelError
+from keras_cam.graph import Cut, cut, describe
+from keras_cam.operations import passes_through
+from keras_cam.program import Program, Step, call_step, run, twin
 
 Tensor = Any
 
@@ -21,12 +24,12 @@ def build_feature_model(model: keras.Model) -> keras.Model:
     and it always runs in inference mode (Dropout and augmentation rest).
 
     Args:
-        model: a built functional or Sequential model, nested backbones included, that ends in global average pooling
-            and affine layers.
+        model: a built Keras model with convolutional feature maps and one output, nested backbones included.
 
     Returns:
         A `keras.Model` from the inputs of `model` to a dict: `"features"` (N, h, w, K), the feature maps that the
-        global average pooling reads; `"logits"` (N, C); `"predictions"`, bit for bit those of `model`.
+        pooling reads (a list where several scales are pooled); `"logits"` (N, C); `"predictions"`, bit for bit those
+        of `model`.
 
     Raises:
         UnsupportedModelError: the model has no exact CAM; the message names what was found.
@@ -40,12 +43,13 @@ def build_feature_model(model: keras.Model) -> keras.Model:
         >>> {name: tuple(value.shape) for name, value in sorted(outputs.items())}
         {'features': (1, 6, 6, 4), 'logits': (1, 2), 'predictions': (1, 2)}
     """
-    head = find_head(model)
-    inputs, values = _replay(head.program)
+    found = cut(model)
+    inputs, values = _replay(found.program)
+    features = [values[feature.slot] for feature in found.features]
     outputs = {
-        "features": values[head.features],
-        "logits": values[head.logits],
-        "predictions": values[head.program.outputs[0]],
+        "features": features[0] if len(features) == 1 else features,
+        "logits": values[found.logits],
+        "predictions": values[found.output],
     }
     return keras.Model(inputs, outputs, name=f"{model.name}_features")
 
@@ -57,7 +61,7 @@ def build_cam_model(model: keras.Model) -> keras.Model:
     shares the layers of `model` and follows training.
 
     Args:
-        model: as for `build_feature_model`.
+        model: a built Keras model that ends in global average pooling and affine layers.
 
     Returns:
         A `keras.Model` from the inputs of `model` to a dict: `"predictions"`, bit for bit those of `model`; `"cams"`
@@ -75,17 +79,17 @@ def build_cam_model(model: keras.Model) -> keras.Model:
         >>> tuple(build_cam_model(model)(np.zeros((1, 8, 8, 3)))["cams"].shape)
         (1, 6, 6, 2)
     """
-    head = find_head(model)
-    inputs, values = _replay(head.program)
-    features = values[head.features]
-    if head.channels_first:
+    found = _foldable_cut(model)
+    inputs, values = _replay(found.program)
+    features = values[found.features[0].slot]
+    if found.features[0].channels_first:
         features = ops.moveaxis(features, 1, -1)
     spatial = tuple(range(1, len(features.shape) - 1))
     cams, bias = features, ops.zeros_like(ops.mean(features, axis=spatial, keepdims=True))
-    for layer in _cell_layers(head):
+    for layer in _cell_layers(found):
         cams, bias = layer(cams), layer(bias)
     cams = ops.subtract(cams, bias)
-    outputs = {"predictions": values[head.program.outputs[0]], "cams": cams}
+    outputs = {"predictions": values[found.output], "cams": cams}
     return keras.Model(inputs, outputs, name=f"{model.name}_cams")
 
 
@@ -93,7 +97,7 @@ def class_weights(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
     """The class weights of a model's head as they are now, read from the live layers.
 
     Args:
-        model: as for `build_feature_model`.
+        model: as for `build_cam_model`.
 
     Returns:
         `(kernel, bias)`: float32 (K, C) and (C,), with `logits = mean(features) @ kernel + bias`. BatchNormalization
@@ -111,7 +115,7 @@ def class_weights(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
         >>> kernel.shape, bias.shape
         ((4, 2), (2,))
     """
-    kernel, bias = fold(find_head(model))
+    kernel, bias = fold(_foldable_cut(model))
     return ops.convert_to_numpy(kernel), ops.convert_to_numpy(bias)
 
 
@@ -140,10 +144,23 @@ def _replay(program: Program) -> tuple[Any, dict[int, Tensor]]:
     return keras.tree.pack_sequence_as(program.input_structure, fresh), values
 
 
-def _cell_layers(head: Head) -> list[Any]:
+def _foldable_cut(model: keras.Model) -> Cut:
+    """The cut of a model whose head is one matrix, or an error that says what it is instead."""
+    found = cut(model)
+    if not can_fold(found):
+        raise UnsupportedModelError(
+            f"Model {model.name!r} has no class weights, and so no exact CAM: that needs global average pooling and "
+            "then only affine layers (Dense without activation, BatchNormalization, Dropout, 1x1 convolutions). "
+            f"{describe(found)} End the model with GlobalAveragePooling2D and one Dense layer, or use "
+            "keras_cam.explain(model, images), which takes other heads apart too."
+        )
+    return found
+
+
+def _cell_layers(found: Cut) -> list[Any]:
     """The layers of an affine head as they act on cells (N, h, w, K) instead of pooled features (N, K)."""
     cell_layers = []
-    for step in head.steps:
+    for step in found.steps:
         layer = step.operation
         if isinstance(layer, layers.BatchNormalization):  # built for fewer axes: a twin that takes more
             layer = twin(layer, f"{layer.name}_cells", axis=-1, _input_spec=None, _build_shapes_dict=None)

@@ -24,12 +24,17 @@ STAGES = (
     ("errors",),
     ("backend",),
     # the model
+    ("program",),
+    ("operations", "flatten"),
+    ("places", "rewrite"),
     ("graph",),
+    ("affine", "frozen"),
     ("head",),
     ("geometry",),
     ("submodel",),
     # the maths
     ("cam_op",),
+    ("attribute",),
     ("maps", "methods"),
     # pixels
     ("images",),
@@ -37,7 +42,7 @@ STAGES = (
     ("render",),
     ("card",),
     # the result
-    ("classes",),
+    ("classes", "inputs"),
     ("explanation",),
     ("explainer",),
     # doors

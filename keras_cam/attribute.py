@@ -1,0 +1,140 @@
+"""Maps of any head: gradient times features, the head's non-linearities frozen, on one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keras import ops
+
+from keras_cam.backend import gradient
+from keras_cam.cam_op import weigh
+from keras_cam.frozen import replay
+from keras_cam.graph import FeatureMap
+from keras_cam.head import Head
+
+Tensor = Any
+
+
+def attribute(
+    head: Head,
+    features: Sequence[Tensor],
+    entries: Sequence[Tensor],
+    sides: Mapping[int, Tensor],
+    class_indices: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Take the score of each image and class apart into a map and a bias.
+
+    One backward pass through the head for all classes: the entries are repeated once per class.
+
+    Args:
+        head: the head.
+        features: the feature maps, as the model makes them.
+        entries: where the head begins for each of them: their averages, or the maps themselves.
+        sides: what the head reads besides, by slot.
+        class_indices: int32 (N, C).
+
+    Returns:
+        `(maps, bias)`: float32 (N, C, h, w), whose mean over the cells plus the bias (N, C) is the score.
+    """
+    count = ops.shape(class_indices)[1]
+
+    def repeated(tensor: Tensor) -> Tensor:
+        return ops.repeat(tensor, count, axis=0)
+
+    slots = [feature.entry for feature in head.cut.features]
+    values = {slot: repeated(side) for slot, side in sides.items()}
+    points = [repeated(entry) for entry in entries]
+    chosen = ops.reshape(class_indices, (-1, 1))
+
+    def scores_of(points: list[Tensor], frozen: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
+        logits, used = replay(head.cut, {**values, **dict(zip(slots, points, strict=True))}, frozen)
+        return ops.take_along_axis(head.scores(logits), chosen, axis=-1), used
+
+    def total(points: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        scores, frozen = scores_of(points)
+        return ops.sum(scores), frozen
+
+    slopes, frozen = gradient(total, points)
+    bias = ops.reshape(scores_of([ops.zeros_like(point) for point in points], frozen)[0], ops.shape(class_indices))
+    maps = []
+    for feature, tensor, slope in zip(head.cut.features, features, slopes, strict=True):
+        placed, placeless = _map_of(feature, tensor, slope, ops.shape(class_indices))
+        maps.append(placed)
+        bias = bias + placeless
+    return add_on_finest_grid(maps), bias
+
+
+def on_its_grid(feature: FeatureMap, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps of tokens (N, C, T) as rows and columns, and the sum over the tokens that have no place.
+
+    Args:
+        feature: the feature map.
+        maps: (N, C, ...) in logit units, mean over all positions the part of the score.
+
+    Returns:
+        `(maps, placeless)`: (N, C, h, w) with the mean again the part of the score, and (N, C); maps that are no
+        tokens as they are, and 0.
+    """
+    if feature.tokens is None:
+        return maps, 0.0
+    prefix, rows, columns = feature.tokens
+    share = rows * columns / (prefix + rows * columns)
+    placeless = ops.sum(maps[:, :, :prefix], axis=-1) / (prefix + rows * columns)
+    shape = ops.shape(maps)
+    return ops.reshape(maps[:, :, prefix:], (shape[0], shape[1], rows, columns)) * share, placeless
+
+
+def add_on_finest_grid(maps: Sequence[Tensor]) -> Tensor:
+    """Add maps (N, C, h, w) of several grids on the finest of them, keeping every mean.
+
+    A cell of the sum takes from a coarser map what it covers of its cells, by area.
+    """
+    if len(maps) == 1:
+        return maps[0]
+    finest = max(maps, key=lambda one: _known_size(one.shape[2:]))
+    total = finest
+    for one in maps:
+        if one is finest:
+            continue
+        for axis in range(2, len(finest.shape)):
+            share = _overlap(ops.shape(one)[axis], ops.shape(finest)[axis])
+            one = ops.moveaxis(ops.tensordot(one, share, axes=[[axis], [0]]), -1, axis)
+        total = total + one
+    return total
+
+
+def channels_last(feature: FeatureMap, tensor: Tensor) -> Tensor:
+    """A feature map as float32 with its channels last."""
+    return ops.cast(ops.moveaxis(tensor, 1, -1) if feature.channels_first else tensor, "float32")
+
+
+def _map_of(feature: FeatureMap, tensor: Tensor, slope: Tensor, shape: Any) -> tuple[Tensor, Tensor]:
+    """One feature map's part of the scores as (N, C, h, w), and what of it has no place (N, C)."""
+    images, classes = shape[0], shape[1]
+    features = channels_last(feature, tensor)
+    if feature.pooled:
+        weights = ops.reshape(ops.cast(slope, "float32"), (images, classes, features.shape[-1]))
+        maps = ops.moveaxis(weigh(features, ops.swapaxes(weights, 1, 2), per_image=True), -1, 1)
+    else:
+        slope = channels_last(feature, slope)
+        spatial = tuple(ops.shape(features)[axis] for axis in range(1, len(features.shape)))
+        slope = ops.reshape(slope, (images, classes, *spatial))
+        positions = ops.cast(ops.prod(ops.convert_to_tensor(spatial[:-1], dtype="int32")), "float32")
+        maps = ops.sum(slope * ops.expand_dims(features, 1), axis=-1) * positions
+    return on_its_grid(feature, maps)
+
+
+def _overlap(coarse: Any, fine: Any) -> Tensor:
+    """(coarse, fine): which share of each fine cell lies in each coarse cell, both laid over the same length."""
+    edges = ops.arange(fine, dtype="float32")[None] / ops.cast(fine, "float32")
+    borders = ops.arange(coarse, dtype="float32")[:, None] / ops.cast(coarse, "float32")
+    ends = ops.minimum(edges + 1 / ops.cast(fine, "float32"), borders + 1 / ops.cast(coarse, "float32"))
+    return ops.maximum(ends - ops.maximum(edges, borders), 0.0) * ops.cast(fine, "float32")
+
+
+def _known_size(spatial: Sequence[int | None]) -> int:
+    size = 1
+    for length in spatial:
+        size *= length or 1
+    return size

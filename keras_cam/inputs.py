@@ -1,0 +1,170 @@
+"""What the user hands in, as what the model takes: pictures kept apart from tensors, side inputs beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_cam.errors import InvalidImageError
+from keras_cam.graph import Cut, reads_channels_first
+from keras_cam.images import load_images, to_display, to_input, value_range_of
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Images, with whatever else the model reads.
+
+    Attributes:
+        pictures: the images (height, width, channels), each at its own size; None where the input is no picture (a
+            signal, a volume).
+        arrays: one per input of the model, (N, ...); None in place of the pictures.
+        single: whether one image was given, rather than a batch.
+    """
+
+    cut: Cut
+    pictures: list[np.ndarray] | None
+    arrays: list[np.ndarray | None]
+    single: bool
+
+    def __len__(self) -> int:
+        """Number of images."""
+        if self.pictures is not None:
+            return len(self.pictures)
+        return next(len(array) for array in self.arrays if array is not None)
+
+    def displays(self, value_range: tuple[float, float] | None) -> tuple[np.ndarray, ...]:
+        """The pictures to draw on, uint8 RGB; none where the input is no picture."""
+        if self.pictures is None:
+            return ()
+        low_high = value_range_of(self.pictures) if value_range is None else value_range
+        return tuple(to_display(picture, low_high) for picture in self.pictures)
+
+    def batches(
+        self, batch_size: int, preprocess: Callable[[np.ndarray], Any] | None
+    ) -> Iterator[tuple[slice, list[np.ndarray]]]:
+        """Batches of consecutive images of one size, as the model takes them, and which images they are."""
+        program = self.cut.program
+        dtypes = [program.specs[slot].dtype for slot in program.inputs]
+        start = 0
+        while start < len(self):
+            part = slice(start, min(start + batch_size, len(self)))
+            fed: list[Any] = [None if array is None else array[part] for array in self.arrays]
+            if self.pictures is not None:
+                image = self._as_input(self.pictures[part])
+                part = slice(start, start + len(image))
+                fed = [None if array is None else array[: len(image)] for array in fed]
+                fed[self.cut.image_input] = image if preprocess is None else np.asarray(preprocess(image))
+            elif preprocess is not None:
+                fed[self.cut.image_input] = np.asarray(preprocess(fed[self.cut.image_input].copy()))
+            yield part, [array.astype(dtype, copy=False) for array, dtype in zip(fed, dtypes, strict=True)]
+            start = part.stop
+
+    def _as_input(self, pictures: list[np.ndarray]) -> np.ndarray:
+        """The first of some pictures that come out at one size, in the model's layout."""
+        shape = self.cut.program.shape(self.cut.program.inputs[self.cut.image_input])
+        first = reads_channels_first(self.cut)
+        channels, height, width = shape[1:] if first else (shape[3], *shape[1:3])
+        size = None if height is None or width is None else (height, width)
+        fed = to_input(pictures, size=size, channels=channels)
+        same = next((index for index, picture in enumerate(fed) if picture.shape != fed[0].shape), len(fed))
+        batch = np.stack(fed[:same])
+        return np.moveaxis(batch, -1, 1) if first else batch
+
+
+def load_inputs(cut: Cut, images: Any) -> Inputs:
+    """Read what the user hands in.
+
+    Args:
+        cut: the model, cut.
+        images: for a model of one input, images in any form that `load_images` takes; for a signal or a volume an
+            array as the model takes it, with or without its batch axis. For a model of several inputs a list, tuple
+            or dict of them, as the model takes it.
+
+    Returns:
+        The inputs.
+
+    Raises:
+        InvalidImageError: not what the model takes, or inputs of different length.
+    """
+    program = cut.program
+    parts = _one_per_input(cut, images)
+    is_picture = _is_picture(cut)
+    pictures, single = None, False
+    arrays: list[np.ndarray | None] = []
+    for index, (slot, part) in enumerate(zip(program.inputs, parts, strict=True)):
+        if index == cut.image_input and is_picture:
+            pictures, single = load_images(_channels_last(cut, part))
+            arrays.append(None)
+            continue
+        array = keras.ops.convert_to_numpy(part) if keras.ops.is_tensor(part) else np.asarray(part)
+        rank = len(program.shape(slot))
+        if array.ndim == rank - 1:
+            array, single = array[None], True
+        arrays.append(_checked(array, program.specs[slot]))
+    lengths = {len(array) for array in arrays if array is not None} | ({len(pictures)} if pictures else set())
+    if len(lengths) != 1:
+        raise InvalidImageError(
+            f"The inputs of model {program.name!r} have different lengths {sorted(lengths)}. Give one row per image."
+        )
+    return Inputs(cut, pictures, arrays, single)
+
+
+def _is_picture(cut: Cut) -> bool:
+    """Whether the image input takes pictures: not a signal, a volume, or bands that cannot be shown."""
+    shape = cut.program.shape(cut.program.inputs[cut.image_input])
+    return len(shape) == 4 and shape[1 if reads_channels_first(cut) else -1] in (1, 3, 4, None)
+
+
+def _one_per_input(cut: Cut, images: Any) -> list[Any]:
+    structure = cut.program.input_structure
+    names = [cut.program.specs[slot].name for slot in cut.program.inputs]
+    wanted = f"Model {cut.program.name!r} takes {len(names)} inputs {names}"
+    if isinstance(structure, dict):
+        keys = sorted(structure)
+        if isinstance(images, dict):
+            if set(keys) - set(images):
+                raise InvalidImageError(f"{wanted}: a dict with the keys {keys}. Received: {sorted(images)}.")
+            return [images[key] for key in keys]
+        if len(keys) > 1:
+            raise InvalidImageError(f"{wanted}: a dict with the keys {keys}. Received: {type(images).__name__}.")
+        return [images]
+    if isinstance(images, dict):
+        if set(names) - set(images):
+            raise InvalidImageError(f"{wanted}. Received: a dict with the keys {sorted(images)}.")
+        return [images[name] for name in names]
+    if len(names) == 1:
+        return [images]
+    if not isinstance(images, (list, tuple)) or len(images) != len(names):
+        raise InvalidImageError(f"{wanted}: a list of {len(names)} arrays. Received: {type(images).__name__}.")
+    return list(images)
+
+
+def _channels_last(cut: Cut, images: Any) -> Any:
+    """Arrays in the layout of a channels-first model with their channels last; anything else as it is."""
+    if not reads_channels_first(cut) or not hasattr(images, "shape"):
+        return images
+    channels = cut.program.shape(cut.program.inputs[cut.image_input])[1]
+    array = keras.ops.convert_to_numpy(images) if keras.ops.is_tensor(images) else np.asarray(images)
+    if array.ndim in (3, 4) and array.shape[-3] == channels != array.shape[-1]:
+        return np.moveaxis(array, -3, -1)
+    return images
+
+
+def _checked(array: np.ndarray, spec: Any) -> np.ndarray:
+    fits = array.ndim == len(spec.shape) and all(
+        wanted in (None, length) for wanted, length in zip(spec.shape[1:], array.shape[1:], strict=False)
+    )
+    if not fits or len(array) == 0:
+        raise InvalidImageError(
+            f"Input {spec.name!r} has shape {tuple(spec.shape)}. Received: an array of shape {array.shape}. "
+            "Give one row per image, and at least one."
+        )
+    if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
+        raise InvalidImageError(f"Input {spec.name!r} must hold numbers. Received: an array of {array.dtype}.")
+    if not np.isfinite(array).all():
+        raise InvalidImageError(f"Input {spec.name!r} holds NaN or infinite values. Clean the data first.")
+    return array

@@ -1,0 +1,105 @@
+"""What in a program has a place in the image: feature maps, their layout, and tokens that were a map once."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+
+from keras_cam.operations import AVERAGE_POOLING, MAX_POOLING, POOLING_MATHS, is_layer, is_operation
+from keras_cam.program import Program
+
+MOST_PREFIX_TOKENS = 8
+
+
+def find_features(program: Program, target: int) -> list[int]:
+    """The slots of the feature maps behind `target`: the last tensors on the way to it that have a place.
+
+    Walking back from `target`, a tensor has a place if one of its spatial axes is longer than one (or open), or if a
+    global pooling layer reads it (a 1x1 map, say). Inputs without a place (a table beside the image) are passed over,
+    and a map that was only reshaped to a row of tokens is taken before that.
+
+    Returns:
+        Slots in order, one per feature map: two where two pooled scales meet.
+    """
+    found: set[int] = set()
+    seen: set[int] = set()
+    stack = [target]
+    while stack:
+        slot = stack.pop()
+        if slot in seen:
+            continue
+        seen.add(slot)
+        step = program.producer(slot)
+        if has_place(program, slot):
+            found.add(_before_pooling(program, slot))
+        elif step is not None and is_layer(step.operation, AVERAGE_POOLING | MAX_POOLING):
+            found.update(step.inputs)
+        elif step is not None:
+            stack.extend(step.inputs)
+    return sorted(found)
+
+
+def has_place(program: Program, slot: int) -> bool:
+    """Whether a tensor has a spatial axis that is longer than one, or open."""
+    shape = program.shape(slot)
+    if len(shape) < 3:
+        return False
+    spatial = shape[2:] if channels_first(program, slot) else shape[1:-1]
+    return any(length != 1 for length in spatial)
+
+
+def channels_first(program: Program, slot: int) -> bool:
+    """Whether a tensor has its channels before its spatial axes, as the last layer before it that says so does."""
+    while (step := program.producer(slot)) is not None:
+        data_format = getattr(step.operation, "data_format", None)
+        if data_format is not None:
+            return bool(data_format == "channels_first")
+        if not step.inputs:
+            break
+        slot = step.inputs[0]
+    return keras.config.image_data_format() == "channels_first" and len(program.shape(slot)) > 3
+
+
+def _before_pooling(program: Program, slot: int) -> int:
+    """The map before what belongs to its pooling: a reshape to a row of tokens, the power of a generalised mean."""
+    step = program.producer(slot)
+    while step is not None and is_operation(step.operation, POOLING_MATHS) and len(step.inputs) == 1:
+        slot, step = step.inputs[0], program.producer(step.inputs[0])
+    return before_reshape(program, slot)
+
+
+def before_reshape(program: Program, slot: int) -> int:
+    """The map that a row of tokens was reshaped from, where that is all that happened; else the slot itself."""
+    step = program.producer(slot)
+    if step is None or type(step.operation).__name__ != "Reshape" or len(program.shape(slot)) != 3:
+        return slot
+    before, after = program.shape(step.inputs[0]), program.shape(slot)
+    return step.inputs[0] if len(before) > 3 and before[-1] == after[-1] else slot
+
+
+def tokens_of(program: Program, slot: int) -> tuple[int, int, int] | None:
+    """How the tokens (N, T, K) in a slot lie in the image: after the last map before them with a fitting size."""
+    shape = program.shape(slot)
+    if len(shape) != 3 or shape[1] is None:
+        return None
+    wanted = {slot}
+    for step in reversed(program.steps):
+        if not wanted.intersection(step.outputs):
+            continue
+        wanted.update(step.inputs)
+        rows, columns = _grid(program, step.outputs[0])
+        prefix = shape[1] - (rows or 0) * (columns or 0)
+        if rows and columns and rows * columns > 1 and 0 <= prefix <= MOST_PREFIX_TOKENS:
+            return prefix, rows, columns
+    if len(program.shape(program.inputs[0])) == 4 and math.isqrt(shape[1]) ** 2 == shape[1]:
+        return 0, math.isqrt(shape[1]), math.isqrt(shape[1])
+    return None
+
+
+def _grid(program: Program, slot: int) -> tuple[int | None, int | None]:
+    """Rows and columns of a two-dimensional map; None where they are open or the tensor is none."""
+    shape = program.shape(slot)
+    if len(shape) != 4:
+        return None, None
+    return (shape[2], shape[3]) if channels_first(program, slot) else (shape[1], shape[2])

@@ -51,8 +51,8 @@ class Explanation:
     images: tuple[np.ndarray, ...]
     method: str
     layer: str
-    head: str
-    activation: str
+    head: str = ""
+    activation: str = "softmax"
     class_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:

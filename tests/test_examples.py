@@ -1,0 +1,103 @@
+"""The examples, run as a user runs them, small."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import PIL.Image
+import pytest
+
+import keras_cam
+from keras_cam.shapes import make_shapes
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def run(script, *arguments, cwd):
+    paths = [str(Path(keras_cam.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.run(
+        [sys.executable, str(EXAMPLES / script), *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def picture_size(path):
+    with PIL.Image.open(path) as picture:
+        picture.load()
+        return picture.size
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Class folders of drawn pictures: train/<class>/*.png, test/<class>/*.png."""
+    root = tmp_path_factory.mktemp("folders")
+    for part, seed in (("train", 0), ("test", 1)):
+        shapes = make_shapes(16, seed=seed)
+        for index, (image, label) in enumerate(zip(shapes.images, shapes.labels, strict=True)):
+            folder = root / part / shapes.class_names[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            PIL.Image.fromarray(image).save(folder / f"{index:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def photo(folders):
+    return next((folders / "test" / "star").iterdir())
+
+
+def test_train_cifar10_and_explain_a_picture_with_the_network_it_leaves(folders, photo, tmp_path):
+    done = run("train_cifar10.py", "--data", folders, "--epochs", 2, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Test accuracy" in done.stdout
+    assert "tensorboard --logdir run/logs --samples_per_plugin images=1000" in done.stdout
+    width, height = picture_size(tmp_path / "run" / "sheet.png")
+    assert width > 1500 and height > 300
+    assert list((tmp_path / "run" / "logs" / "cam").glob("events.out.tfevents.*"))
+    assert "CAMCallback could not" not in done.stderr
+
+    names = "circle,square,star,triangle"  # folders are read in the order of their names
+    done = run("one_image.py", "run/network.keras", photo, "--class-names", names, "--classes", "star", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("star ")
+    assert "8x8 maps" in done.stdout
+    assert picture_size(tmp_path / "cam.png")[0] >= 600
+
+
+def test_one_image_with_a_model_of_keras_applications(photo, tmp_path):
+    arguments = ("--weights", "none", "--classes", "top2", "--out", "two.png")
+    done = run("one_image.py", "MobileNetV2", photo, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Random weights" in done.stderr
+    assert done.stdout.count("class ") == 2
+    assert "7x7 maps from layer 'out_relu': two.png" in done.stdout
+    width, height = picture_size(tmp_path / "two.png")
+    assert width >= 600 and height >= 400
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("MobileNetV2", "{photo}", "--weights", "missing.h5"),
+            "The weights 'missing.h5' of MobileNetV2 cannot be had",
+        ),
+        (("NoSuchNet", "{photo}"), "'NoSuchNet' is neither a file nor a model of keras.applications"),
+        (("MobileNetV2", "missing.png", "--weights", "none"), "No such image file. Received: 'missing.png'"),
+        (("{model}", "{photo}"), "has no exact CAM"),
+    ],
+)
+def test_one_image_says_what_it_cannot_do(arguments, message, photo, tmp_path):
+    layers = [keras.layers.Conv2D(2, 3), keras.layers.Flatten(), keras.layers.Dense(2)]
+    model = tmp_path / "flat.keras"
+    keras.Sequential([keras.Input((8, 8, 3)), *layers]).save(model)
+    done = run("one_image.py", *(word.format(photo=photo, model=model) for word in arguments), cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -16,14 +16,17 @@ Tensor = Any
 
 def can_fold(cut: Cut) -> bool:
     """Whether the head is a pooled map and then a plain chain of layers that `fold` knows."""
-    if len(cut.features) != 1 or not cut.features[0].pooled:
-        return False
+    return len(cut.features) == 1 and cut.features[0].pooled and unfoldable_step(cut) is None
+
+
+def unfoldable_step(cut: Cut) -> Step | None:
+    """The first step of the head that `fold` does not know; None where there is none."""
     previous = cut.features[0].entry
     for step in cut.steps:
         if step.inputs != (previous,) or not _is_foldable(step, cut):
-            return False
+            return step
         previous = step.outputs[0]
-    return True
+    return None
 
 
 def fold(cut: Cut, select: Callable[[Tensor], Tensor] = lambda matrix: matrix) -> tuple[Tensor, Tensor]:

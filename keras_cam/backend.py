@@ -61,9 +61,7 @@ def compile_function(
     return torch.no_grad()(function)
 
 
-def gradient(
-    function: Callable[[list[Tensor]], tuple[Tensor, Any]], points: list[Tensor]
-) -> tuple[list[Tensor], Any]:
+def gradient(function: Callable[[list[Tensor]], tuple[Tensor, Any]], points: list[Tensor]) -> tuple[list[Tensor], Any]:
     """Gradient of a scalar at several points, and whatever else the function returns.
 
     Args:

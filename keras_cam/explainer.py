@@ -11,7 +11,14 @@ import keras
 import numpy as np
 
 from keras_cam.classes import adds_an_axis, resolve_classes
-from keras_cam.errors import CAMWarning, InvalidClassError, InvalidImageError, InvalidOptionError, UnsupportedModelError
+from keras_cam.errors import (
+    CAMError,
+    CAMWarning,
+    InvalidClassError,
+    InvalidImageError,
+    InvalidOptionError,
+    UnsupportedModelError,
+)
 from keras_cam.explanation import Explanation
 from keras_cam.graph import describe
 from keras_cam.head import AFFINE, NOT_AFFINE, Head
@@ -129,7 +136,7 @@ class Explainer:
         """
         indices = resolve_classes(classes, len(inputs), self.num_classes, self.class_names)
         parts = [
-            self._map_function(batch, None if indices is None else indices[part])
+            self._run(batch, None if indices is None else indices[part])
             for part, batch in inputs.batches(self.batch_size, self.preprocess)
         ]
         grids = {part.maps.shape[2:] for part in parts}
@@ -154,8 +161,20 @@ class Explainer:
             activation=self.head.activation,
             class_names=self.class_names,
         )
-        self._warn_if_incomplete(result)
+        self._warn(result)
         return result
+
+    def _run(self, batch: list[np.ndarray], indices: np.ndarray | None) -> Maps:
+        try:
+            return self._map_function(batch, indices)
+        except CAMError:
+            raise
+        except Exception as error:  # whatever the backend says of a batch that the model cannot take
+            shapes = ", ".join(str(array.shape) for array in batch)
+            raise CAMError(
+                f"Model {self._model_name!r} failed on a batch of shape {shapes}: {type(error).__name__}: "
+                f"{next(iter(str(error).strip().splitlines()), '')}. Check that model.predict takes it."
+            ) from error
 
     def _check_finite(self, found: Maps) -> None:
         finite = np.isfinite(found.logits).all(axis=1)
@@ -166,7 +185,18 @@ class Explainer:
                 f"{scores[:5]}. Look for NaN in its weights, or a preprocess function that overflows."
             )
 
-    def _warn_if_incomplete(self, result: Explanation) -> None:
+    def _warn(self, result: Explanation) -> None:
+        """Say once, in words, what makes the maps of little use."""
+        silent = np.flatnonzero(~result.maps.any(axis=tuple(range(1, result.maps.ndim))))
+        if silent.size and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"The map of image {silent[0]} is zero everywhere: the features of {result.layer!r} or their weights "
+                f"are all zero (a dead ReLU, say), and the score is the bias alone. So it is for {silent.size} of "
+                f"{len(result)} images.",
+                CAMWarning,
+                stacklevel=4,
+            )
         # Measured against what is summed up, since rounding is: a logit may be a small difference of large sums.
         summed = np.abs(result.maps).mean(axis=tuple(range(2, result.maps.ndim))) + np.abs(result.bias)
         largest = np.abs(result.logits).max(axis=1, keepdims=True)
@@ -240,7 +270,7 @@ def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **optio
         >>> from keras_cam import compute_cam
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3),
         ...     keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, activation="softmax")])
-        >>> heatmap = compute_cam(model, np.zeros((20, 30, 3), "uint8"))
+        >>> heatmap = compute_cam(model, np.full((20, 30, 3), 99, "uint8"))
         >>> heatmap.shape, heatmap.dtype.name
         ((20, 30), 'float32')
     """

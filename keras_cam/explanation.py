@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_cam.errors import InvalidDataError
-from keras_cam.heatmap import normalize, place
+from keras_cam.heatmap import normalize as scaled
+from keras_cam.heatmap import place
 from keras_cam.render import DEFAULT_COLORMAP, figure, overlay
 
 if TYPE_CHECKING:
@@ -104,7 +106,10 @@ class Explanation:
                 f"maps {self.maps.shape} have no picture to lie on. Use result.maps."
             )
         placed = [place(maps, image.shape[:2]) for maps, image in zip(self.maps, self.images, strict=True)]
-        return [_scaled(maps, self._range(normalize, placed)) for maps in placed]
+        if normalize == "batch":  # one maximum over pictures of several sizes
+            highest = max(float(maps.max()) for maps in placed)
+            return [scaled(maps, (0.0, highest)) if highest > 0 else np.zeros_like(maps) for maps in placed]
+        return [scaled(maps, normalize) for maps in placed]
 
     def overlays(self, *, colormap: str = DEFAULT_COLORMAP, alpha: float = 0.6) -> list[list[np.ndarray]]:
         """The pictures with their maps drawn over.
@@ -183,23 +188,13 @@ class Explanation:
             InvalidDataError: the file is not one of ours.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 facts: dict[str, Any] = json.loads(file["facts"].item())
                 arrays = {name: file[name] for name in ARRAYS}
                 images = tuple(file[f"image_{index}"] for index in range(facts.pop("images")))
-        except (KeyError, ValueError, EOFError) as error:
+        except (KeyError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise InvalidDataError(
                 f"{os.fspath(path)!r} is not a saved Explanation: {error}. Write one with result.save(path)."
             ) from error
         names = facts.pop("class_names")
         return cls(**arrays, images=images, class_names=None if names is None else tuple(names), **facts)
-
-    def _range(self, mode: Any, placed: list[np.ndarray]) -> Any:
-        """The range that "batch" stands for over pictures of several sizes; any other mode as it is."""
-        return (0.0, max(float(maps.max()) for maps in placed)) if mode == "batch" else mode
-
-
-def _scaled(maps: np.ndarray, mode: Any) -> np.ndarray:
-    if isinstance(mode, tuple) and mode == (0.0, min(mode[1], 0.0)):  # nothing positive in the whole batch
-        return np.zeros_like(maps)
-    return normalize(maps, mode)

@@ -30,9 +30,7 @@ Tensor = Any
 TINY = 1e-6  # below this a non-linearity is taken as constant: what it adds is no more than that times its slope
 
 
-def replay(
-    cut: Cut, values: Mapping[int, Tensor], frozen: list[Tensor] | None = None
-) -> tuple[Tensor, list[Tensor]]:
+def replay(cut: Cut, values: Mapping[int, Tensor], frozen: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
     """Run the head with its non-linearities frozen.
 
     Args:

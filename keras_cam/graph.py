@@ -108,8 +108,8 @@ def cut(
     if not slots:
         raise UnsupportedModelError(
             f"Model {model.name!r} has no convolutional feature maps before its output {program.shape(output_slot)}: "
-            "nothing that it computes has a place in the image. A CAM needs convolutions, then pooling or flattening, "
-            "then a classifier."
+            "nothing that it computes has a place in the image. A map needs convolutions, then global average pooling "
+            "(or flattening), then a classifier."
         )
     sources = {slot: _inputs_behind(program, slot) for slot in slots}
     chosen = _chosen_input(program, image_input, sorted(set().union(*sources.values())))

@@ -129,9 +129,10 @@ def _probe(head: Head) -> str:
     if any(error > slack for _, error in positive):
         return NOT_AFFINE
     (one, _), (other, _), (third, error) = *positive, signed
-    if not all(_is_constant_over_positions(array, feature.pooled, slack) for array, feature in zip(
-        one, head.cut.features, strict=True
-    )):
+    if not all(
+        _is_constant_over_positions(array, feature.pooled, slack)
+        for array, feature in zip(one, head.cut.features, strict=True)
+    ):
         return POSITION_DEPENDENT
     if not _agree(one, other, slack):
         return AFFINE_PER_SAMPLE

@@ -57,11 +57,26 @@ class Inputs:
                 image = self._as_input(self.pictures[part])
                 part = slice(start, start + len(image))
                 fed = [None if array is None else array[: len(image)] for array in fed]
-                fed[self.cut.image_input] = image if preprocess is None else np.asarray(preprocess(image))
-            elif preprocess is not None:
-                fed[self.cut.image_input] = np.asarray(preprocess(fed[self.cut.image_input].copy()))
+                fed[self.cut.image_input] = image
+            if preprocess is not None:
+                fed[self.cut.image_input] = self._preprocessed(preprocess, fed[self.cut.image_input])
             yield part, [array.astype(dtype, copy=False) for array, dtype in zip(fed, dtypes, strict=True)]
             start = part.stop
+
+    def _preprocessed(self, preprocess: Callable[[np.ndarray], Any], batch: np.ndarray) -> np.ndarray:
+        result = preprocess(batch.copy())
+        array = keras.ops.convert_to_numpy(result) if keras.ops.is_tensor(result) else np.asarray(result)
+        shape = self.cut.program.shape(self.cut.program.inputs[self.cut.image_input])
+        fits = len(array) == len(batch) if array.ndim == batch.ndim else False
+        if not fits or any(wanted not in (None, length) for wanted, length in zip(shape, array.shape, strict=True)):
+            received = type(result).__name__ if array.dtype == object else f"an array of shape {array.shape}"
+            raise InvalidImageError(
+                f"preprocess must return a batch that the model takes, as the {batch.shape} it was given. "
+                f"Received: {received}."
+            )
+        if not np.isfinite(array).all():
+            raise InvalidImageError("preprocess returned values that are not finite (NaN or infinite). Mend it.")
+        return array
 
     def _as_input(self, pictures: list[np.ndarray]) -> np.ndarray:
         """The first of some pictures that come out at one size, in the model's layout."""

@@ -16,7 +16,7 @@ from keras_cam.backend import compile_function
 from keras_cam.cam_op import weigh
 from keras_cam.graph import Cut
 from keras_cam.head import Head, find_head, loss_activation
-from keras_cam.program import InferenceLayer, needed_for, run
+from keras_cam.program import InferenceLayer, needed_for, original, run
 
 Tensor = Any
 CLASSES_AT_ONCE = 16
@@ -54,9 +54,7 @@ class MapFunction:
         Returns:
             The maps and what belongs to them.
         """
-        model = self._model()
-        if model is not None and self._state != _state_of(self.head.cut, model):
-            self._prepare(find_head(model, **self._choices), model)
+        self.refresh()
         if class_indices is not None:
             results = self._some(*inputs, class_indices)
         elif self._folds:
@@ -65,8 +63,20 @@ class MapFunction:
             return self._class_by_class(inputs)
         return Maps(*map(ops.convert_to_numpy, results))
 
+    def refresh(self) -> MapFunction:
+        """Cut the model anew if its layers have changed; returns itself."""
+        model = self._model()
+        if model is not None and self._state != _state_of(self._head.cut, model):
+            self._prepare(find_head(model, **self._choices), model)
+        return self
+
+    @property
+    def head(self) -> Head:
+        """The model's head as it is now."""
+        return self.refresh()._head
+
     def _prepare(self, head: Head, model: keras.Model) -> None:
-        self.head, self._folds, self._state = head, can_fold(head.cut), _state_of(head.cut, model)
+        self._head, self._folds, self._state = head, can_fold(head.cut), _state_of(head.cut, model)
         program = head.cut.program
         given = [(program.shape(slot), program.specs[slot].dtype) for slot in program.inputs]
         read = [(program.shape(slot), program.specs[slot].dtype) for slot in _read_slots(head.cut)]
@@ -86,7 +96,7 @@ class MapFunction:
     def _class_by_class(self, inputs: Sequence[np.ndarray]) -> Maps:
         """All classes of a head that is not one matrix: one forward pass, then the head for a few classes at a time."""
         read = self._forward(*inputs)
-        every = np.arange(self.head.num_classes, dtype="int32")
+        every = np.arange(self._head.num_classes, dtype="int32")
         images = len(inputs[0])
         parts = []
         for start in range(0, len(every), CLASSES_AT_ONCE):
@@ -147,8 +157,12 @@ def _explain_all(head: Head, read: Sequence[Tensor]) -> tuple[Tensor, ...]:
     maps = weigh(channels_last(head.cut.features[0], features), weights, per_image=False)
     maps, placeless = on_its_grid(head.cut.features[0], ops.moveaxis(maps, -1, 1))
     class_indices = ops.broadcast_to(ops.arange(head.num_classes, dtype="int32"), ops.shape(scores))
-    return maps, ops.broadcast_to(bias, ops.shape(scores)) + placeless, class_indices, scores, head.probabilities(
-        logits, predictions
+    return (
+        maps,
+        ops.broadcast_to(bias, ops.shape(scores)) + placeless,
+        class_indices,
+        scores,
+        head.probabilities(logits, predictions),
     )
 
 
@@ -163,12 +177,18 @@ def _variables(cut: Cut) -> list[keras.Variable]:
 
 
 def _state_of(cut: Cut, model: keras.Model) -> tuple[Any, ...]:
-    """What a trace has baked in and a caller may change: LoRA, quantisation, activations, the loss."""
-    return loss_activation(model), *(
-        (
-            getattr(step.operation, "lora_enabled", None),
-            getattr(step.operation, "quantization_mode", None),
-            id(getattr(step.operation, "activation", None)),
-        )
-        for step in cut.program.steps
+    """What a trace has baked in and a caller may change: the graph, the loss, LoRA, quantisation, activations."""
+    operations = (original(step.operation) for step in cut.program.steps)
+    outputs = tuple(map(id, getattr(model, "outputs", None) or ()))
+    return (
+        outputs,
+        loss_activation(model),
+        *(
+            (
+                getattr(operation, "lora_enabled", None),
+                getattr(operation, "quantization_mode", None),
+                id(getattr(operation, "activation", None)),
+            )
+            for operation in operations
+        ),
     )

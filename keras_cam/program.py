@@ -7,6 +7,7 @@ each of its call sites. `run` replays any part of it, on real tensors or on symb
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,8 +59,8 @@ class Program:
     output_names: tuple[str, ...]
 
     def shape(self, slot: int) -> tuple[int | None, ...]:
-        """Static shape of a slot, batch axis first, None where open."""
-        return tuple(self.specs[slot].shape)
+        """Static shape of a slot, None where open; so is the batch axis, also where a first call has fixed it."""
+        return (None, *self.specs[slot].shape[1:])
 
     @cached_property
     def _producers(self) -> dict[int, Step]:
@@ -133,7 +134,14 @@ def twin(operation: Any, name: str, **changes: Any) -> Any:
     # would be tracked as the layer's own.
     other = object.__new__(type(operation))
     other.__dict__.update(operation.__dict__, name=name, _inbound_nodes=[], _outbound_nodes=[], **changes)
+    other.__dict__["_twin_of"] = weakref.ref(original(operation))  # a plain reference would be saved with the twin
     return other
+
+
+def original(operation: Any) -> Any:
+    """The caller's own operation that a twin was made from; any other operation as it is."""
+    reference = getattr(operation, "_twin_of", None)
+    return operation if reference is None else reference()
 
 
 class InferenceLayer(keras.layers.Layer):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_cam.affine import can_fold, fold
+from keras_cam.affine import can_fold, fold, unfoldable_step
 from keras_cam.errors import UnsupportedModelError
 from keras_cam.graph import Cut, cut, describe
 from keras_cam.operations import passes_through
@@ -17,14 +17,15 @@ from keras_cam.program import Program, Step, call_step, run, twin
 Tensor = Any
 
 
-def build_feature_model(model: keras.Model) -> keras.Model:
+def build_feature_model(model: keras.Model, *, output: int | str | None = None) -> keras.Model:
     """Build the functional sub-model that exposes the final conv output and the scores before the last activation.
 
     It shares the layers of `model`: it follows training and holds no weights of its own. Nothing in `model` changes,
     and it always runs in inference mode (Dropout and augmentation rest).
 
     Args:
-        model: a built Keras model with convolutional feature maps and one output, nested backbones included.
+        model: a built Keras model with convolutional feature maps, nested backbones included.
+        output: which output to explain, by name or index; needed where the model has several.
 
     Returns:
         A `keras.Model` from the inputs of `model` to a dict: `"features"` (N, h, w, K), the feature maps that the
@@ -43,7 +44,7 @@ def build_feature_model(model: keras.Model) -> keras.Model:
         >>> {name: tuple(value.shape) for name, value in sorted(outputs.items())}
         {'features': (1, 6, 6, 4), 'logits': (1, 2), 'predictions': (1, 2)}
     """
-    found = cut(model)
+    found = cut(model, output=output)
     inputs, values = _replay(found.program)
     features = [values[feature.slot] for feature in found.features]
     outputs = {
@@ -54,7 +55,7 @@ def build_feature_model(model: keras.Model) -> keras.Model:
     return keras.Model(inputs, outputs, name=f"{model.name}_features")
 
 
-def build_cam_model(model: keras.Model) -> keras.Model:
+def build_cam_model(model: keras.Model, *, output: int | str | None = None) -> keras.Model:
     """Build the functional sub-model from image to predictions and the class activation maps of all classes.
 
     It has no custom objects, so it can be saved, exported and served, and loads where keras_cam is not installed. It
@@ -62,6 +63,7 @@ def build_cam_model(model: keras.Model) -> keras.Model:
 
     Args:
         model: a built Keras model that ends in global average pooling and affine layers.
+        output: as for `build_feature_model`.
 
     Returns:
         A `keras.Model` from the inputs of `model` to a dict: `"predictions"`, bit for bit those of `model`; `"cams"`
@@ -79,7 +81,7 @@ def build_cam_model(model: keras.Model) -> keras.Model:
         >>> tuple(build_cam_model(model)(np.zeros((1, 8, 8, 3)))["cams"].shape)
         (1, 6, 6, 2)
     """
-    found = _foldable_cut(model)
+    found = _foldable_cut(model, output)
     inputs, values = _replay(found.program)
     features = values[found.features[0].slot]
     if found.features[0].channels_first:
@@ -93,11 +95,12 @@ def build_cam_model(model: keras.Model) -> keras.Model:
     return keras.Model(inputs, outputs, name=f"{model.name}_cams")
 
 
-def class_weights(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
+def class_weights(model: keras.Model, *, output: int | str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The class weights of a model's head as they are now, read from the live layers.
 
     Args:
         model: as for `build_cam_model`.
+        output: as for `build_feature_model`.
 
     Returns:
         `(kernel, bias)`: float32 (K, C) and (C,), with `logits = mean(features) @ kernel + bias`. BatchNormalization
@@ -115,7 +118,7 @@ def class_weights(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
         >>> kernel.shape, bias.shape
         ((4, 2), (2,))
     """
-    kernel, bias = fold(_foldable_cut(model))
+    kernel, bias = fold(_foldable_cut(model, output))
     return ops.convert_to_numpy(kernel), ops.convert_to_numpy(bias)
 
 
@@ -144,14 +147,16 @@ def _replay(program: Program) -> tuple[Any, dict[int, Tensor]]:
     return keras.tree.pack_sequence_as(program.input_structure, fresh), values
 
 
-def _foldable_cut(model: keras.Model) -> Cut:
+def _foldable_cut(model: keras.Model, output: int | str | None) -> Cut:
     """The cut of a model whose head is one matrix, or an error that says what it is instead."""
-    found = cut(model)
+    found = cut(model, output=output)
     if not can_fold(found):
+        culprit = unfoldable_step(found)
+        in_the_way = "" if culprit is None else f" {culprit.path!r} stands in the way."
         raise UnsupportedModelError(
             f"Model {model.name!r} has no class weights, and so no exact CAM: that needs global average pooling and "
             "then only affine layers (Dense without activation, BatchNormalization, Dropout, 1x1 convolutions). "
-            f"{describe(found)} End the model with GlobalAveragePooling2D and one Dense layer, or use "
+            f"{describe(found)}{in_the_way} End the model with GlobalAveragePooling2D and one Dense layer, or use "
             "keras_cam.explain(model, images), which takes other heads apart too."
         )
     return found

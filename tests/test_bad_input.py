@@ -106,7 +106,10 @@ def two_outputs():
 
 # model -> words that the error must hold; every door says the same
 NEVER = {
-    "no convolutions": (no_convolutions, ["'mine'", "no convolutional feature maps", "global average pooling"]),
+    "no convolutions": (
+        no_convolutions,
+        ["'mine'", "no convolutional feature maps", "(None, 3)", "global average pooling"],
+    ),
     "a table": (a_table, ["'mine'", "no convolutional feature maps"]),
     "unbuilt Sequential": (unbuilt, ["'mine'", "not built", "keras.Input"]),
     "unbuilt subclass": (Subclassed, ["'mine'", "not built", "call it once"]),
@@ -180,10 +183,9 @@ def test_models_without_an_exact_map(case, door):
 
 def test_several_outputs():
     text = message(UnsupportedModelError, build_cam_model, two_outputs())
-    assert missing(["'mine'", "2 outputs", "model.outputs[i]"], text) == []
+    assert missing(["'mine'", "2 outputs", "output="], text) == []
 
 
-@pytest.mark.xfail(strict=True, reason="isinstance is taken for the formula: a wrong map, silently")
 @pytest.mark.parametrize("door", ["build_cam_model", "class_weights"])
 @pytest.mark.parametrize("head", [(layers.GlobalAveragePooling2D, Cosine), (Largest, layers.Dense)], ids=str)
 def test_a_layer_with_a_call_of_its_own_is_not_taken_for_what_it_inherits_from(head, door):
@@ -268,7 +270,7 @@ def test_channels_that_the_model_does_not_have():
     many = keras.Sequential(
         [keras.Input((8, 10, 6)), layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(), layers.Dense(2)]
     )
-    assert missing(["3 channels", "6 are wanted"], message(InvalidImageError, compute_cam, many, PICTURE)) == []
+    assert missing(["(None, 8, 10, 6)", "12, 20, 3)"], message(InvalidImageError, compute_cam, many, PICTURE)) == []
 
 
 def test_several_sizes_in_a_model_of_any_size():

@@ -27,6 +27,7 @@ _WHERE = {
     "class_weights": "submodel",
     "compute_cam": "explainer",
     "explain": "explainer",
+    "inspect_model": "inspection",
     "overlay": "render",
 }
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from keras_cam.explainer import compute_cam as compute_cam
     from keras_cam.explainer import explain as explain
     from keras_cam.explanation import Explanation as Explanation
+    from keras_cam.inspection import inspect_model as inspect_model
     from keras_cam.render import overlay as overlay
     from keras_cam.submodel import build_cam_model as build_cam_model
     from keras_cam.submodel import build_feature_model as build_feature_model

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from keras_cam import __version__
 from keras_cam.errors import CAMError
@@ -38,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"keras-cam {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
+    _add_inspect(commands)
     return parser
 
 
@@ -56,6 +60,46 @@ def _demo(options: argparse.Namespace) -> None:
     from keras_cam.demo import run_demo
 
     print(run_demo(options.out, honest=options.honest, seed=options.seed).report())
+
+
+def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "say what is found in a model: feature layers, the head, and whether its maps are exact"
+    inspect = commands.add_parser("inspect", help=text, description=text[0].upper() + text[1:] + ".")
+    inspect.add_argument("model", metavar="MODEL", help="a file of model.save(), or a name in keras.applications")
+    inspect.add_argument("--output", help="which output to explain, by name or number")
+    inspect.add_argument("--layer", help="path or name of the layer to take as feature map")
+    inspect.add_argument("--json", action="store_true", help="print JSON")
+    inspect.set_defaults(run=_inspect)
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from keras_cam.inspection import inspect_model
+
+    output = int(options.output) if (options.output or "").isdecimal() else options.output
+    found = inspect_model(_load(options.model), output=output, layer=options.layer)
+    if options.json:
+        print(json.dumps(found.to_dict(), indent=2))
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(found)
+    else:
+        print(found)
+
+
+def _load(name: str) -> Any:
+    """A model from a file, or one of keras.applications with random weights."""
+    import keras
+
+    if os.path.exists(name):
+        try:
+            return keras.models.load_model(name, compile=False)
+        except Exception as error:  # whatever the caller's file makes Keras raise
+            raise CAMError(f"{name!r} cannot be loaded as a Keras model: {error}") from error
+    constructor = getattr(keras.applications, name, None)
+    if not callable(constructor):
+        raise CAMError(f"{name!r} is neither a file nor a model of keras.applications, such as ResNet50.")
+    return constructor(weights=None)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,8 @@ class Explainer:
             raise InvalidOptionError(f"method must be one of {', '.join(map(repr, METHODS))}. Received: {method!r}.")
         if batch_size < 1:
             raise InvalidOptionError(f"batch_size must be 1 or more. Received: {batch_size}.")
+        if isinstance(class_names, str):
+            raise InvalidClassError(f"class_names must be a list of names. Received: the string {class_names!r}.")
         self._map_function = _map_function_of(model, output=output, layer=layer, image_input=image_input)
         self._model_name = model.name
         self._warned = False

@@ -187,8 +187,11 @@ class Explanation:
         Raises:
             InvalidDataError: the file is not one of ours.
         """
+        target = Path(path)
+        if not target.exists() and target.suffix != ".npz":
+            target = target.with_name(target.name + ".npz")
         try:
-            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            with open(target, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 facts: dict[str, Any] = json.loads(file["facts"].item())
                 arrays = {name: file[name] for name in ARRAYS}
                 images = tuple(file[f"image_{index}"] for index in range(facts.pop("images")))

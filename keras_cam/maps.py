@@ -41,8 +41,9 @@ class MapFunction:
     """
 
     def __init__(self, model: keras.Model, **choices: Any) -> None:
-        self._model, self._choices = weakref.ref(model), choices
-        self._prepare(find_head(model, **choices), model)
+        self._choices = choices
+        self._prepare(find_head(model, **choices), model)  # says what is wrong with a model that is none
+        self._model = weakref.ref(model)
 
     def __call__(self, inputs: Sequence[np.ndarray], class_indices: np.ndarray | None) -> Maps:
         """Compute the maps of one batch.

@@ -79,22 +79,30 @@ def before_reshape(program: Program, slot: int) -> int:
 
 
 def tokens_of(program: Program, slot: int) -> tuple[int, int, int] | None:
-    """How the tokens (N, T, K) in a slot lie in the image: after the last map before them with a fitting size."""
-    shape = program.shape(slot)
-    if len(shape) != 3 or shape[1] is None:
+    """How the tokens (N, T, K) in a slot lie in the image: how many have no place, and the rows and columns."""
+    count = program.shape(slot)[1] if len(program.shape(slot)) == 3 else None
+    if count is None:
         return None
+    source = grid_slot(program, slot)
+    if source != slot:
+        rows, columns = _grid(program, source)
+        return count - (rows or 0) * (columns or 0), rows or 0, columns or 0
+    side = math.isqrt(count)
+    return (0, side, side) if len(program.shape(program.inputs[0])) == 4 and side**2 == count else None
+
+
+def grid_slot(program: Program, slot: int) -> int:
+    """The last map (N, h, w, K) before a row of tokens that has a cell for each but a few; else the slot itself."""
+    count = program.shape(slot)[1]
     wanted = {slot}
     for step in reversed(program.steps):
-        if not wanted.intersection(step.outputs):
+        if count is None or not wanted.intersection(step.outputs):
             continue
         wanted.update(step.inputs)
         rows, columns = _grid(program, step.outputs[0])
-        prefix = shape[1] - (rows or 0) * (columns or 0)
-        if rows and columns and rows * columns > 1 and 0 <= prefix <= MOST_PREFIX_TOKENS:
-            return prefix, rows, columns
-    if len(program.shape(program.inputs[0])) == 4 and math.isqrt(shape[1]) ** 2 == shape[1]:
-        return 0, math.isqrt(shape[1]), math.isqrt(shape[1])
-    return None
+        if rows and columns and rows * columns > 1 and 0 <= count - rows * columns <= MOST_PREFIX_TOKENS:
+            return step.outputs[0]
+    return slot
 
 
 def _grid(program: Program, slot: int) -> tuple[int | None, int | None]:

@@ -20,8 +20,8 @@ Tensor = Any
 def build_feature_model(model: keras.Model, *, output: int | str | None = None) -> keras.Model:
     """Build the functional sub-model that exposes the final conv output and the scores before the last activation.
 
-    It shares the layers of `model`: it follows training and holds no weights of its own. Nothing in `model` changes,
-    and it always runs in inference mode (Dropout and augmentation rest).
+    It shares the layers of `model`: it follows training and holds no weights of its own. Nothing in `model` changes.
+    It runs in inference mode (Dropout and augmentation rest) unless it is called with `training=True`.
 
     Args:
         model: a built Keras model with convolutional feature maps, nested backbones included.

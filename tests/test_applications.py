@@ -1,0 +1,56 @@
+"""keras.applications: one small member of each family, exactly; `tox -e applications` goes through all of them."""
+
+from fnmatch import fnmatch
+
+import keras
+import numpy as np
+import pytest
+from applications import MEMBERS, build, draw_pictures, public_constructors
+
+import keras_cam
+from keras_cam.explainer import Explainer
+
+SMALL = [name for name, member in MEMBERS.items() if member.small]
+
+
+def test_table_is_all_that_keras_offers():
+    assert set(MEMBERS) == public_constructors()
+
+
+def test_default_run_has_one_member_of_each_family():
+    def family(name):
+        return getattr(keras.applications, name).__module__.replace("vgg19", "vgg16")
+
+    assert {family(name) for name in SMALL} == {family(name) for name in MEMBERS}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_map_adds_up_and_the_model_stays_what_it_is(name):
+    member = MEMBERS[name]
+    pictures = draw_pictures(4, member.small)
+    model = build(name, pictures, input_shape=(*member.small, 3))
+    weights = model.get_weights()
+    pictures = pictures[:2]
+
+    explainer = Explainer(model)
+    result = explainer(pictures, classes="all")
+
+    (feature,) = explainer.head.cut.features
+    made_by = explainer.head.cut.program.producer(feature.slot).operation
+    assert (type(made_by).__name__, feature.channels_first) == (member.operation, False)
+    assert fnmatch(result.layer, member.layer)
+    assert explainer.head.kind == member.kind
+    assert np.abs(1 - result.completeness).max() <= 1e-5
+    # A map of zeros, or one map for every image, would add up as well.
+    assert np.ptp(result.maps, axis=(2, 3)).min() > 0.01 * np.abs(result.maps).max()
+    assert np.abs(result.maps[0] - result.maps[1]).max() > 0.1 * np.abs(result.maps).max()
+
+    outputs = keras_cam.build_feature_model(model)(pictures)
+    rows, columns = result.maps.shape[2:]
+    assert rows < columns, "the pictures are wider than high"
+    assert tuple(outputs["features"].shape) == (2, rows, columns, member.channels)
+    predictions = np.asarray(model(pictures, training=False))
+    np.testing.assert_array_equal(np.asarray(outputs["predictions"]), predictions)
+    np.testing.assert_allclose(result.probabilities, predictions, rtol=1e-3)  # compiled
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)

@@ -10,6 +10,7 @@ import keras
 
 from keras_cam.errors import UnsupportedModelError
 from keras_cam.program import Program, Slot, Step
+from keras_cam.recording import example_of, split_by_recording
 
 
 def flatten(model: keras.Model) -> Program:
@@ -33,7 +34,10 @@ def flatten(model: keras.Model) -> Program:
     else:
         structure = _inputs_of_subclassed(model)
         inputs = keras.tree.flatten(structure)
-        output_structure = record(model, (structure,), {})
+        try:
+            output_structure = record(model, (structure,), {})
+        except UnsupportedModelError as unsupported:
+            return _recorded_model(model, structure, unsupported)
         outputs = keras.tree.flatten(output_structure)
     slots = {id(tensor): writer.new_slot(tensor) for tensor in inputs}
     input_slots = tuple(range(len(inputs)))
@@ -47,7 +51,7 @@ def open_layer(program: Program, step: Step) -> Program | None:
     """The program with one opaque layer (a custom layer made of layers) replaced by what its `call` does.
 
     Returns:
-        The new program, or None where the layer's `call` only runs on real tensors.
+        The new program, or None where the layer's `call` only runs on real tensors and no layer in it has a place.
     """
     specs = {slot: program.specs[slot] for slot in step.inputs}
     fresh = {slot: keras.Input(batch_shape=spec.shape, dtype=spec.dtype) for slot, spec in specs.items()}
@@ -57,7 +61,7 @@ def open_layer(program: Program, step: Step) -> Program | None:
     try:
         outputs = keras.tree.flatten(record(step.operation, args, kwargs))
     except UnsupportedModelError:
-        return None
+        return split_by_recording(program, step)
     writer = _Writer(list(program.specs))
     slots = {id(tensor): slot for slot, tensor in fresh.items()}
     writer.visit(outputs, slots, step.path + "/")
@@ -139,6 +143,24 @@ def runs_its_graph(operation: Any) -> bool:
         return False
     kinds: list[Any] = [kind for kind in type(operation).__mro__ if kind.__name__ in ("Functional", "Sequential")]
     return any(type(operation).call is kind.call for kind in kinds)
+
+
+def _recorded_model(model: Any, structure: Any, unsupported: UnsupportedModelError) -> Program:
+    """The program of a model whose `call` only runs on real tensors: by listening to its layers."""
+    inputs = keras.tree.flatten(structure)
+    output = model(keras.tree.map_structure(example_of, structure), training=False)
+    if keras.tree.is_nested(output):
+        raise unsupported
+    spec = keras.KerasTensor((None, *output.shape[1:]), dtype=keras.backend.standardize_dtype(output.dtype))
+    slots = tuple(range(len(inputs)))
+    numbers = {id(tensor): slot for slot, tensor in enumerate(inputs)}
+    arguments: Any = ((keras.tree.map_structure(lambda tensor: Slot(numbers[id(tensor)]), structure),), {})
+    step = Step(model, arguments, slots, (len(inputs),), model.name)
+    program = Program(model.name, (step,), slots, (len(inputs),), (*inputs, spec), structure, (model.name,))
+    split = split_by_recording(program, step)
+    if split is None:
+        raise unsupported
+    return split
 
 
 def _inputs_of_subclassed(model: Any) -> Any:

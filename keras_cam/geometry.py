@@ -18,7 +18,6 @@ from keras_cam.operations import is_layer, is_operation
 from keras_cam.places import channels_first, grid_slot
 from keras_cam.program import Program, Step
 
-MERGES = {"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"}
 CONVOLUTIONS = {
     *("Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"),
 }
@@ -158,14 +157,12 @@ def _moved(step: Step, program: Program, inputs: list[tuple[Axis, ...]]) -> tupl
     if len(shape) != len(axes) + 2:
         return None
     spatial = _spatial(program, step.outputs[0], channels_first(program, step.outputs[0]))
-    if is_layer(operation, MERGES) or is_operation(operation, MERGES | {"Divide", "TrueDivide", "Stack"}):
-        return _merged(inputs)
     if is_operation(operation, {"Pad"}):
         return _padded_by_operation(operation, axes, channels_first(program, step.outputs[0]))
     if all(length == 1 for length in spatial) and not all(axis.length == 1 for axis in axes):
         return None
     if all(length in (None, axis.length) for length, axis in zip(spatial, axes, strict=True)):
-        return axes
+        return _merged(inputs)
     raise _UnknownLayerError(f"{step.path!r} ({type(operation).__name__}) moves space in a way that is not known")
 
 

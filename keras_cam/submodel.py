@@ -128,6 +128,12 @@ def _replay(program: Program) -> tuple[Any, dict[int, Tensor]]:
     Fresh inputs, since a functional model over the caller's own inner tensors can take his inputs over, after which
     his `get_config()` fails.
     """
+    recorded = next((step for step in program.steps if not isinstance(step.operation, keras.Operation)), None)
+    if recorded is not None:
+        raise UnsupportedModelError(
+            f"Model {program.name!r} has no graph that a sub-model could be built of: {recorded.path!r} runs on real "
+            "tensors only. Write it with Keras layers and keras.ops; keras_cam.explain(model, images) takes it so."
+        )
     fresh = [
         keras.Input(batch_shape=program.shape(slot), dtype=program.specs[slot].dtype, name=program.specs[slot].name)
         for slot in program.inputs

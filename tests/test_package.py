@@ -25,13 +25,15 @@ STAGES = (
     ("backend",),
     # the model
     ("program",),
-    ("operations", "flatten"),
+    ("operations",),
+    ("recording",),
+    ("flatten",),
     ("places", "rewrite"),
     ("graph",),
     ("affine", "frozen"),
     ("head",),
     ("geometry",),
-    ("submodel",),
+    ("submodel", "inspection"),
     # the maths
     ("cam_op",),
     ("attribute",),

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_cam.classes import adds_an_axis, resolve_classes
+from keras_cam.diagnosis import diagnose
 from keras_cam.errors import (
     CAMError,
     CAMWarning,
@@ -20,13 +21,13 @@ from keras_cam.errors import (
     UnsupportedModelError,
 )
 from keras_cam.explanation import Explanation
+from keras_cam.geometry import Grid, grid_of
 from keras_cam.graph import describe
 from keras_cam.head import AFFINE, NOT_AFFINE, Head
 from keras_cam.inputs import Inputs, load_inputs
 from keras_cam.maps import MapFunction, Maps
 
 METHODS = ("auto", "cam")
-WARN_SLACK = 10  # a warning is for what is left out of a score, not for the last digit of a bfloat16
 _MAP_FUNCTIONS: weakref.WeakKeyDictionary[keras.Model, dict[Any, MapFunction]] = weakref.WeakKeyDictionary()
 
 
@@ -162,9 +163,21 @@ class Explainer:
             head=self.head.words,
             activation=self.head.activation,
             class_names=self.class_names,
+            grid=self._grid(inputs, found.maps.shape[2:]),
         )
         self._warn(result)
         return result
+
+    def _grid(self, inputs: Inputs, shape: tuple[int, ...]) -> Grid | None:
+        """Where the cells lie: those of the finest feature map, on which the others were added up."""
+        if inputs.pictures is None:
+            return None
+        cut = self.head.cut
+        sizes = {inputs.fed_size(picture) for picture in inputs.pictures}
+        if len(sizes) > 1:  # pictures of several sizes that give grids of one: no one grid holds for all
+            return None
+        grids = [grid_of(cut, feature, next(iter(sizes)), shape) for feature in cut.features]
+        return next((grid for grid in grids if grid.source == "graph"), grids[0])
 
     def _run(self, batch: list[np.ndarray], indices: np.ndarray | None) -> Maps:
         try:
@@ -188,30 +201,11 @@ class Explainer:
             )
 
     def _warn(self, result: Explanation) -> None:
-        """Say once, in words, what makes the maps of little use."""
-        silent = np.flatnonzero(~result.maps.any(axis=tuple(range(1, result.maps.ndim))))
-        if silent.size and not self._warned:
+        """Say once for each explainer what makes its maps of little use."""
+        found = [] if self._warned else diagnose(result, self.head.tolerance)
+        for words in found:
             self._warned = True
-            warnings.warn(
-                f"The map of image {silent[0]} is zero everywhere: the features of {result.layer!r} or their weights "
-                f"are all zero (a dead ReLU, say), and the score is the bias alone. So it is for {silent.size} of "
-                f"{len(result)} images.",
-                CAMWarning,
-                stacklevel=4,
-            )
-        # Measured against what is summed up, since rounding is: a logit may be a small difference of large sums.
-        summed = np.abs(result.maps).mean(axis=tuple(range(2, result.maps.ndim))) + np.abs(result.bias)
-        largest = np.abs(result.logits).max(axis=1, keepdims=True)
-        error = (1 - result.completeness) * largest
-        if self._warned or (error <= WARN_SLACK * self.head.tolerance * np.maximum(largest, summed)).all():
-            return
-        self._warned = True
-        warnings.warn(
-            f"The maps of model {self._model_name!r} account for {result.completeness.min():.1%} of the score on the "
-            f"worst image and class: the head is {self.head.words}. See result.completeness.",
-            CAMWarning,
-            stacklevel=4,
-        )
+            warnings.warn(f"Model {self._model_name!r}: {words}", CAMWarning, stacklevel=4)
 
 
 def explain(model: keras.Model, images: Any, *, classes: Any = "top1", **options: Any) -> Explanation:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_cam.errors import InvalidDataError
+from keras_cam.errors import InvalidDataError, InvalidOptionError
+from keras_cam.geometry import Axis, Grid
 from keras_cam.heatmap import normalize as scaled
 from keras_cam.heatmap import place
 from keras_cam.render import DEFAULT_COLORMAP, figure, overlay
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FACTS = ("method", "layer", "head", "activation", "class_names")
+ALIGNMENTS = ("receptive_field", "stretch")
 ARRAYS = ("maps", "class_indices", "logits", "probabilities", "bias")
 
 
@@ -39,6 +41,7 @@ class Explanation:
         method: how the maps were made: "cam" (Zhou's sum, for an affine head), "frozen" (gradient times features, the
             head's gates and divisors frozen: exact for the image at hand) or "gradient_x_activation" (see
             `completeness` for how much of the score it accounts for).
+        grid: where the cells of the maps lie in the image that the model was fed; None where that was not looked for.
         layer: path of the layer whose output the maps weigh.
         head: what the model's head is, in words.
         activation: what made the probabilities of the logits: "softmax", "sigmoid", ...; "linear": they are values.
@@ -56,6 +59,7 @@ class Explanation:
     head: str = ""
     activation: str = "softmax"
     class_names: tuple[str, ...] | None = None
+    grid: Grid | None = None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -90,12 +94,21 @@ class Explanation:
         """
         return f"class {index}" if self.class_names is None else self.class_names[index]
 
-    def heatmaps(self, normalize: str | tuple[float, float] | None = "image") -> list[np.ndarray]:
+    def heatmaps(
+        self,
+        normalize: str | tuple[float, float] | None = "image",
+        *,
+        align: str = "receptive_field",
+        interpolation: str = "bilinear",
+    ) -> list[np.ndarray]:
         """The maps over their pictures.
 
         Args:
             normalize: "image" (default): the positive part over its maximum, so in [0, 1], for each map; "minmax";
                 "batch": one maximum for all; a range (low, high); None: logit units, signed.
+            align: "receptive_field" (default): each cell over the pixels that it sees; "stretch": the map stretched
+                over the picture, as most libraries do.
+            interpolation: "bilinear" (default), "bicubic", or "nearest" to see the cells.
 
         Returns:
             One float32 (C, H, W) per image, at the picture's own size.
@@ -105,7 +118,14 @@ class Explanation:
                 f"The model looks at {'signals' if self.maps.ndim == 3 else 'volumes'}, not at pictures, so that its "
                 f"maps {self.maps.shape} have no picture to lie on. Use result.maps."
             )
-        placed = [place(maps, image.shape[:2]) for maps, image in zip(self.maps, self.images, strict=True)]
+        if align not in ALIGNMENTS:
+            raise InvalidOptionError(f"align must be one of {', '.join(map(repr, ALIGNMENTS))}. Received: {align!r}.")
+        grid = self.grid if align == "receptive_field" else None
+        placed = []
+        for maps, image in zip(self.maps, self.images, strict=True):
+            size = image.shape[:2]
+            cells = None if grid is None else grid.cells_in(size)
+            placed.append(place(maps, size, cells=cells, interpolation=interpolation))
         if normalize == "batch":  # one maximum over pictures of several sizes
             highest = max(float(maps.max()) for maps in placed)
             return [scaled(maps, (0.0, highest)) if highest > 0 else np.zeros_like(maps) for maps in placed]
@@ -169,6 +189,7 @@ class Explanation:
         target = Path(path)
         target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
         facts = {name: getattr(self, name) for name in FACTS}
+        facts["grid"] = None if self.grid is None else asdict(self.grid)
         arrays = {name: getattr(self, name) for name in ARRAYS}
         arrays |= {f"image_{index}": image for index, image in enumerate(self.images)}
         np.savez_compressed(target, facts=np.array(json.dumps({**facts, "images": len(self.images)})), **arrays)
@@ -199,5 +220,8 @@ class Explanation:
             raise InvalidDataError(
                 f"{os.fspath(path)!r} is not a saved Explanation: {error}. Write one with result.save(path)."
             ) from error
-        names = facts.pop("class_names")
-        return cls(**arrays, images=images, class_names=None if names is None else tuple(names), **facts)
+        names, grid = facts.pop("class_names"), facts.pop("grid")
+        if grid is not None:
+            axes = tuple(Axis(**axis) for axis in grid.pop("axes"))
+            grid = Grid(axes, tuple(grid.pop("image")), **grid)
+        return cls(**arrays, images=images, class_names=None if names is None else tuple(names), grid=grid, **facts)

@@ -68,15 +68,11 @@ class Grid:
         """Number of cells per axis."""
         return tuple(axis.length for axis in self.axes)
 
-    @property
-    def stride(self) -> tuple[float, ...]:
-        """Input pixels from one cell to the next, per axis."""
-        return tuple(axis.stride for axis in self.axes)
-
-    @property
-    def offset(self) -> tuple[float, ...]:
-        """Centre of the first cell in input pixels, per axis."""
-        return tuple(axis.offset for axis in self.axes)
+    def cells_in(self, size: Sequence[int]) -> tuple[tuple[float, float], ...]:
+        """(offset, stride) per axis in the pixels of a picture of this size, which was stretched to the image."""
+        scales = [length / pixels for length, pixels in zip(size, self.image, strict=True)]
+        pairs = zip(self.axes, scales, strict=True)
+        return tuple(((axis.offset + 0.5) * scale - 0.5, axis.stride * scale) for axis, scale in pairs)
 
 
 def even_grid(shape: Sequence[int], image: Sequence[int], note: str = "") -> Grid:

@@ -2,44 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from keras_cam.errors import InvalidImageError, InvalidOptionError
-from keras_cam.images import checked_range, checked_size, resize
+from keras_cam.images import checked_range, checked_size
 
 __all__ = ["INTERPOLATIONS", "NORMALIZATIONS", "normalize", "place"]
 
 
-def place(maps: Any, size: tuple[int, int], *, interpolation: str = "bilinear") -> np.ndarray:
-    """Lay maps over a picture whose area their cells share evenly.
+def place(
+    maps: Any,
+    size: tuple[int, int],
+    *,
+    cells: Sequence[tuple[float, float]] | None = None,
+    interpolation: str = "bilinear",
+) -> np.ndarray:
+    """Lay maps over a picture: each cell's value at the cell's centre, between them interpolated.
+
+    Beyond the outermost centres the outermost values go on.
 
     Args:
         maps: (..., h, w), any finite values, any leading axes.
         size: (height, width) of the picture.
+        cells: where the cells lie, (offset, stride) for rows and for columns: the centre of cell i is at pixel
+            `offset + stride * i`, the centre of pixel 0 being 0. Default: the cells share the picture evenly.
         interpolation: "bilinear" (default) between cell centres, averaging where the picture is smaller than the
-            map; "nearest" shows the cells.
+            map; "bicubic", smoother, may overshoot; "nearest" shows the cells.
 
     Returns:
         float32 (..., height, width), values in the maps' own units.
 
     Raises:
         InvalidImageError: maps that are not finite or have no two spatial axes.
-        InvalidOptionError: an impossible size or an unknown interpolation.
+        InvalidOptionError: an impossible size or cells, or an unknown interpolation.
 
     >>> place([[0.0, 1.0]], (1, 4)).tolist()
     [[0.0, 0.25, 0.75, 1.0]]
+    >>> place([[0.0, 1.0]], (1, 4), cells=[(0, 1), (0, 2)]).tolist()
+    [[0.0, 0.5, 1.0, 1.0]]
     """
     maps = checked_maps(maps)
     size = checked_size(size)
     if interpolation not in INTERPOLATIONS:
         raise InvalidOptionError(f"interpolation must be one of {sorted(INTERPOLATIONS)}. Received: {interpolation!r}.")
-    placed = np.empty((int(np.prod(maps.shape[:-2])), *size), np.float32)
-    for target, source in zip(placed, maps.reshape(-1, *maps.shape[-2:]), strict=True):
-        target[...] = INTERPOLATIONS[interpolation](source, size)
-    return placed.reshape(*maps.shape[:-2], *size)
+    shape = maps.shape[-2:]
+    if cells is None:
+        cells = [((length / count - 1) / 2, length / count) for length, count in zip(size, shape, strict=True)]
+    elif len(cells) != 2 or not all(np.isfinite(cell).all() and cell[1] > 0 for cell in cells):
+        raise InvalidOptionError(
+            f"cells must be (offset, stride) twice, finite, strides positive. Received: {cells!r}."
+        )
+    rows, columns = (
+        _weights(length, count, *cell, interpolation) for length, count, cell in zip(size, shape, cells, strict=True)
+    )
+    return rows @ maps @ columns.T
+
+
+def _weights(length: int, count: int, offset: float, stride: float, interpolation: str) -> np.ndarray:
+    """(length, count): how much of each cell each pixel is made of; every row sums up to 1."""
+    position = (np.arange(length) - offset) / stride
+    reach = max(1.0, 1 / stride) if interpolation != "nearest" else 1.0
+    if reach > 1:  # several cells a pixel: their average, by the share of the pixel that each takes
+        return _averages(position, count, reach)
+    weights = np.zeros((length, count), np.float32)
+    for tap, share in INTERPOLATIONS[interpolation](position):
+        np.add.at(weights, (np.arange(length), np.clip(tap, 0, count - 1).astype(int)), share)
+    return weights
+
+
+def _averages(position: np.ndarray, count: int, reach: float) -> np.ndarray:
+    low, high = position[:, None] - reach / 2, position[:, None] + reach / 2
+    edges = np.arange(count)[None] - 0.5
+    left = np.where(np.arange(count) == 0, -np.inf, edges)  # the outermost cells go on
+    right = np.where(np.arange(count) == count - 1, np.inf, edges + 1)
+    return (np.maximum(np.minimum(high, right) - np.maximum(low, left), 0) / reach).astype(np.float32)
 
 
 def normalize(maps: Any, mode: str | tuple[float, float] | None = "image") -> np.ndarray:
@@ -94,12 +133,24 @@ def checked_maps(maps: Any) -> np.ndarray:
     return array
 
 
-def _bilinear(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return resize(cells, size)
+def _bilinear(position: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    below = np.floor(position)
+    yield below, 1 - (position - below)
+    yield below + 1, position - below
 
 
-def _nearest(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return cv2.resize(cells, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+def _bicubic(position: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Cubic convolution with a = -1/2 (Keys 1981)."""
+    below = np.floor(position)
+    for tap in range(-1, 3):
+        away = np.abs(position - below - tap)
+        near = (1.5 * away - 2.5) * away**2 + 1
+        far = ((-0.5 * away + 2.5) * away - 4) * away + 2
+        yield below + tap, np.where(away <= 1, near, far)
+
+
+def _nearest(position: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    yield np.floor(position + 0.5), np.ones_like(position)
 
 
 def _over_own_maximum(maps: np.ndarray) -> np.ndarray:
@@ -121,5 +172,5 @@ def _min_to_max(maps: np.ndarray) -> np.ndarray:
     return np.divide(wide - low, span, out=np.zeros_like(wide), where=span > 0).astype(np.float32)
 
 
-INTERPOLATIONS = {"bilinear": _bilinear, "nearest": _nearest}
+INTERPOLATIONS = {"bilinear": _bilinear, "bicubic": _bicubic, "nearest": _nearest}
 NORMALIZATIONS = {"image": _over_own_maximum, "batch": _over_batch_maximum, "minmax": _min_to_max}

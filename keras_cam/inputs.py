@@ -43,6 +43,12 @@ class Inputs:
         low_high = value_range_of(self.pictures) if value_range is None else value_range
         return tuple(to_display(picture, low_high) for picture in self.pictures)
 
+    def fed_size(self, picture: np.ndarray) -> tuple[int, int]:
+        """Height and width of what the model is fed for a picture."""
+        shape = self.cut.program.shape(self.cut.program.inputs[self.cut.image_input])
+        height, width = shape[2:] if reads_channels_first(self.cut) else shape[1:3]
+        return (picture.shape[0], picture.shape[1]) if height is None or width is None else (height, width)
+
     def batches(
         self, batch_size: int, preprocess: Callable[[np.ndarray], Any] | None
     ) -> Iterator[tuple[slice, list[np.ndarray]]]:

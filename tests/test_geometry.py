@@ -1,0 +1,247 @@
+"""Where cells lie: against real Keras layers that average a ramp, and against the gradient of real networks."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_cam import build_feature_model, explain
+from keras_cam.geometry import Axis, even_grid, grid_of, strides_of
+from keras_cam.graph import cut
+
+layers = keras.layers
+
+
+def axes_of(model, size):
+    found = cut(model)
+    features = found.features[0]
+    shape = build_feature_model(model)(np.zeros((1, *size, model.input_shape[-1]), "float32"))["features"].shape[1:-1]
+    return grid_of(found, features, size, tuple(shape))
+
+
+def with_head(stack, size, channels=1):
+    inputs = keras.Input((*size, channels))
+    x = inputs
+    for layer in stack:
+        x = layer(x)
+    return keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+
+
+def centres_by_averaging(model, size):
+    """What averaging layers make of a picture whose pixels are their own rows, where no padding is in sight."""
+    features = build_feature_model(model)
+    row = np.broadcast_to(np.arange(size[0], dtype="float64")[:, None, None], (*size, 1))
+    ramp, ones = (features(picture[None].astype("float32"))["features"] for picture in (row, np.ones_like(row)))
+    ramp, ones = np.asarray(ramp)[0, :, :, 0], np.asarray(ones)[0, :, :, 0]
+    middle = ones.shape[1] // 2
+    untouched = np.isclose(ones[:, middle], 1, atol=1e-5)
+    return np.flatnonzero(untouched), ramp[untouched, middle]
+
+
+# worked by hand
+
+
+def test_one_window_by_hand():
+    """3 wide, stride 2, 'same': an even length pads 0 before, an odd one 1."""
+    conv = {"filters": 1, "kernel_size": 3, "strides": 2, "padding": "same"}
+    assert axes_of(with_head([layers.Conv2D(**conv)], (8, 9)), (8, 9)).axes == (
+        Axis(length=4, offset=1.0, stride=2.0, field=3.0),
+        Axis(length=5, offset=0.0, stride=2.0, field=3.0),
+    )
+
+
+def test_two_windows_by_hand():
+    """Valid 3 then valid pooling of 2: centres 1, 2, ... then 1.5, 3.5, ...; what a cell sees is 4 wide."""
+    stack = [layers.Conv2D(1, 3), layers.AveragePooling2D(2)]
+    (rows, _) = axes_of(with_head(stack, (11, 11)), (11, 11)).axes
+    assert rows == Axis(length=4, offset=1.5, stride=2.0, field=4.0)
+
+
+def test_sharing_evenly_by_hand():
+    (rows, columns) = even_grid((2, 5), (8, 10)).axes
+    assert (rows.offset, rows.stride, columns.offset, columns.stride) == (1.5, 4.0, 0.5, 2.0)
+
+
+# exact on plain stacks
+
+
+def averaging(kernel, strides=1, padding="valid", dilation_rate=1):
+    """A convolution that averages its window."""
+    return layers.Conv2D(
+        1,
+        kernel,
+        strides,
+        padding,
+        dilation_rate=dilation_rate,
+        use_bias=False,
+        kernel_initializer=keras.initializers.Constant(1 / kernel**2),
+    )
+
+
+PADDINGS = st.sampled_from(["valid", "same"])
+LAYERS = st.one_of(
+    st.builds(averaging, st.integers(1, 5), st.integers(1, 3), PADDINGS),
+    st.builds(averaging, st.integers(1, 3), st.just(1), PADDINGS, st.integers(1, 3)),
+    st.builds(layers.AveragePooling2D, st.integers(1, 3), st.integers(1, 3), st.just("valid")),
+    st.builds(layers.Cropping2D, st.integers(0, 3)),
+    st.builds(lambda a, b: layers.ZeroPadding2D(((a, b), (b, a))), st.integers(0, 2), st.integers(0, 2)),
+    st.builds(layers.UpSampling2D, st.integers(1, 2), interpolation=st.just("bilinear")),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(LAYERS, min_size=1, max_size=4), st.integers(40, 57))
+def test_centres_are_where_averaging_puts_them(stack, length):
+    size = (length, 48)
+    model = with_head(stack, size)
+    grid = axes_of(model, size)
+    assert grid.source == "graph"
+    cells, centres = centres_by_averaging(model, size)
+    smeared = any(isinstance(layer, layers.UpSampling2D) for layer in stack)
+    keep = slice(4, -4) if smeared else slice(None)  # bilinear upsampling repeats its edge
+    np.testing.assert_allclose(
+        (grid.axes[0].offset + grid.axes[0].stride * cells)[keep], centres[keep], atol=0.3 if smeared else 1e-3
+    )
+
+
+def test_transposed_convolution_undoes_its_convolution():
+    for padding, size in (("same", 4), ("valid", 2), ("valid", 5)):
+        stack = [layers.Conv2D(2, size, 2, padding), layers.Conv2DTranspose(2, size, 2, padding)]
+        (rows, _) = axes_of(with_head(stack, (21 if size == 5 else 20, 20)), (21 if size == 5 else 20, 20)).axes
+        assert (rows.offset, rows.stride) == (0.0, 1.0)
+
+
+def test_every_rank():
+    for rank, shape in ((1, (40,)), (3, (20, 18, 16))):
+        inputs = keras.Input((*shape, 2))
+        x = getattr(layers, f"Conv{rank}D")(3, 3, strides=2)(inputs)
+        x = getattr(layers, f"ZeroPadding{rank}D")(1)(getattr(layers, f"MaxPooling{rank}D")(2)(x))
+        x = getattr(layers, f"GlobalAveragePooling{rank}D")()(x)
+        found = cut(keras.Model(inputs, layers.Dense(2)(x)))
+        lengths = tuple(((length - 3) // 2 + 1) // 2 + 2 for length in shape)
+        grid = grid_of(found, found.features[0], shape, lengths)
+        assert grid.source == "graph"
+        assert {(axis.offset, axis.stride) for axis in grid.axes} == {(-2.0, 4.0)}
+
+
+# branches, unknown layers
+
+
+def test_branches_that_differ_are_averaged_and_the_spread_is_kept():
+    inputs = keras.Input((16, 16, 3))
+    one, other = layers.Conv2D(4, 1, 2, "same")(inputs), layers.Conv2D(4, 3, 2, "same")(inputs)
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(layers.Add()([one, other]))))
+    (rows, _) = axes_of(model, (16, 16)).axes
+    assert rows == Axis(length=8, offset=0.5, stride=2.0, field=3.0, spread=1.0)
+
+
+def test_a_branch_pooled_to_one_cell_is_passed_over():
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(4, 3, 2, "same")(inputs)
+    gate = layers.Dense(4, activation="sigmoid")(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(layers.Multiply()([x, gate]))))
+    (rows, _) = axes_of(model, (16, 16)).axes
+    assert rows == Axis(length=8, offset=1.0, stride=2.0, field=3.0)
+
+
+class Shuffle(layers.Layer):
+    """Moves space in a way that nobody can know."""
+
+    def call(self, inputs):
+        return inputs[:, ::2, 1::2]
+
+    def compute_output_shape(self, shape):
+        return shape[0], (shape[1] + 1) // 2, shape[2] // 2, shape[3]
+
+
+def test_an_unknown_layer_falls_back_and_says_so():
+    grid = axes_of(with_head([layers.Conv2D(2, 3, name="conv"), Shuffle(name="shuffle")], (14, 14)), (14, 14))
+    assert grid.source == "even" and grid.axes[0].stride == 14 / 6
+    assert "'shuffle' (Shuffle) moves space in a way that is not known" in grid.note
+
+
+def test_a_model_of_any_size():
+    inputs = keras.Input((None, None, 3))
+    x = layers.Conv2D(4, 3, 2, "same")(inputs)
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    found = cut(model)
+    assert strides_of(found)[found.features[0].slot] == (2.0, 2.0)
+    for length, offset in ((8, 1.0), (9, 0.0)):
+        (rows, _) = axes_of(model, (length, 8)).axes
+        assert (rows.offset, rows.length) == (offset, (length + 1) // 2)
+
+
+def test_tokens_lie_where_their_patches_lie():
+    inputs = keras.Input((16, 24, 3))
+    x = layers.Reshape((24, 5))(layers.Conv2D(5, 4, 4)(inputs))
+    x = layers.LayerNormalization()(layers.Add()([x, layers.MultiHeadAttention(1, 4)(x, x)]))
+    grid = explain(
+        keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling1D()(x))), np.ones((1, 16, 24, 3))
+    ).grid
+    assert [(axis.length, axis.offset, axis.stride) for axis in grid.axes] == [(4, 1.5, 4.0), (6, 1.5, 4.0)]
+
+
+# against the gradient
+
+
+def gradient_centroid(model, size, draws=6):
+    """Mean position, by squared gradient, of the pixels that a middle cell depends on."""
+    tf = pytest.importorskip("tensorflow")
+    features = build_feature_model(model)
+    rng = np.random.default_rng(0)
+    total = 0.0
+    for _ in range(draws):
+        pictures = tf.constant(rng.uniform(size=(2, *size, 3)).astype("float32"))
+        with tf.GradientTape() as tape:
+            tape.watch(pictures)
+            maps = features(pictures)["features"]
+            row, column = maps.shape[1] // 2, maps.shape[2] // 2
+            score = tf.reduce_sum(maps[:, row, column] * rng.normal(size=maps.shape[-1]).astype("float32"))
+        total = total + np.square(tape.gradient(score, pictures).numpy().astype("float64")).sum(axis=(0, 3))
+    rows, columns = np.indices(size)
+    return (row, column), ((rows * total).sum() / total.sum(), (columns * total).sum() / total.sum())
+
+
+FAMILIES = {
+    "MobileNet": 160,
+    "MobileNetV2": 160,
+    "EfficientNetV2B0": 160,
+    "DenseNet121": 160,
+    "ResNet50": 224,
+    "ResNet50V2": 224,
+    "VGG16": 128,
+    "Xception": 160,
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes gradients with TensorFlow")
+def test_centres_agree_with_the_gradient(name):
+    size = (FAMILIES[name], FAMILIES[name] + 32)
+    base = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(*size, 3), pooling="avg")
+    model = keras.Model(base.input, layers.Dense(2)(base.output))
+    grid = axes_of(model, size)
+    assert grid.source == "graph"
+    index, centroid = gradient_centroid(model, size)
+    for axis, cell, found in zip(grid.axes, index, centroid, strict=True):
+        assert abs(axis.offset + axis.stride * cell - found) <= 0.1 * axis.stride
+
+
+# in the result
+
+
+def test_heat_lies_on_what_the_cell_sees():
+    """A bright dot makes one cell hot: the heat map has its maximum at the dot, the stretched one beside it."""
+    inputs = keras.Input((33, 33, 1))
+    x = inputs
+    for _ in range(3):  # ResNet-style padding: one before and after, stride 2
+        x = averaging(3, 2)(layers.ZeroPadding2D(1)(x))
+    model = keras.Model(inputs, layers.Dense(1, kernel_initializer="ones")(layers.GlobalAveragePooling2D()(x)))
+    picture = np.zeros((33, 33, 1), "float32")
+    picture[8, 24] = 1
+    result = explain(model, picture, value_range=(0, 1))
+    assert [(axis.offset, axis.stride) for axis in result.grid.axes] == [(0.0, 8.0)] * 2
+    placed, stretched = (result.heatmaps(align=align)[0][0] for align in ("receptive_field", "stretch"))
+    assert np.unravel_index(placed.argmax(), placed.shape) == (8, 24)
+    assert np.unravel_index(stretched.argmax(), stretched.shape) != (8, 24)

@@ -206,6 +206,8 @@ def _as_array(image: Any, name: str) -> np.ndarray:
     """A NumPy array of numbers, from anything that can be one."""
     if hasattr(image, "detach"):  # torch: off the graph and off the accelerator first
         image = image.detach().cpu()
+        if str(getattr(image, "dtype", None)) == "torch.bfloat16":  # which NumPy does not know
+            image = image.float()
     if isinstance(image, list | tuple) or not (hasattr(image, "__array__") or hasattr(image, "numpy")):
         raise InvalidImageError(f"An image is {MIXED_TYPES}. Received for {name}: {type(image).__name__}.")
     array = np.asarray(image if hasattr(image, "__array__") else image.numpy())

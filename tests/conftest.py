@@ -18,11 +18,27 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_configure(config):
+    """Ignore by its words what pytest.warns hands on without the module that setup.cfg's line goes by."""
+    if os.environ.get("KERAS_BACKEND") == "torch":  # where Keras 3.15 makes an array of every tensor so
+        words = "__array__ implementation doesn't accept a copy keyword"
+        config.addinivalue_line("filterwarnings", f"ignore:{words}:DeprecationWarning")
+
+
 @pytest.fixture(autouse=True)
 def same_seed():
     """Give each test the same random weights whichever worker it runs on and whatever ran before it."""
     if keras := sys.modules.get("keras"):
         keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tf():
+    """TensorFlow, for a test of what is TensorFlow's own; skips where Keras runs on another backend."""
+    keras = pytest.importorskip("keras")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip(f"a test of TensorFlow's own; Keras runs on {keras.backend.backend()}")
+    return pytest.importorskip("tensorflow")
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,11 @@ def images(count=3, seed=0):
     return pictures
 
 
+def arrays(tensors):
+    """A structure of tensors as arrays, on any backend; on torch what a model gives hangs on its weights' gradients."""
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, tensors)
+
+
 def tolerance(name):
     """Share of the largest logit that may be missing; a logit of 8 bits is itself rounded by up to 2**-8 of it."""
     return {"mixed_float16": 2e-3, "mixed_bfloat16": 2**-7}.get(name, 1e-5)

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import pytest
 import reference
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -93,8 +92,7 @@ def test_agrees_with_the_loops_of_the_paper(problem, seed):
     weights = keras.ops.cast(random(*shape, seed=seed + 1), dtype)
     maps = call(features, weights, per_image=form != "shared")
 
-    exact_features = np.asarray(keras.ops.cast(features, "float64"))
-    exact_weights = np.asarray(keras.ops.cast(weights, "float64"))
+    exact_features, exact_weights = (np.asarray(keras.ops.cast(each, "float32")) for each in (features, weights))
     if form == "one class per image":
         expected = reference.cam(exact_features, exact_weights[..., np.newaxis])[..., 0]
     else:
@@ -116,6 +114,7 @@ def test_order_of_the_batch_changes_nothing():
 # compiled
 
 
+@pytest.mark.usefixtures("tf")  # JAX: one for every size, see test_backends.py
 def test_one_trace_for_every_size(monkeypatch):
     """The product is traced in Python once; float64 by float16 is a pair that nothing else here compiles."""
     traced = []
@@ -137,7 +136,7 @@ FORMS = {
 
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "XLA"])
 @pytest.mark.parametrize("form", FORMS)
-def test_inside_a_function_of_yours(form, jit_compile):
+def test_inside_a_function_of_yours(tf, form, jit_compile):
     feature_shape, weight_shape = FORMS[form]
     features, weights = random(*feature_shape), random(*weight_shape, seed=1)
     function = tf.function(class_activation_map, jit_compile=jit_compile)
@@ -145,7 +144,7 @@ def test_inside_a_function_of_yours(form, jit_compile):
     np.testing.assert_allclose(maps, call(features, weights), atol=1e-5)
 
 
-def test_inside_a_function_whose_sizes_are_open():
+def test_inside_a_function_whose_sizes_are_open(tf):
     function = tf.function(
         class_activation_map,
         input_signature=[tf.TensorSpec((None, None, None, None), tf.float16), tf.TensorSpec((None, None))],
@@ -158,7 +157,7 @@ def test_inside_a_function_whose_sizes_are_open():
     assert function.experimental_get_tracing_count() == 1
 
 
-def test_gradients_pass():
+def test_gradients_pass(tf):
     """The derivative of a map's sum by a weight is the sum of its channel."""
     weights = tf.Variable(random(2, 1))
     with tf.GradientTape() as tape:
@@ -204,6 +203,7 @@ print("good")
 """
 
 
+@pytest.mark.usefixtures("tf")
 def test_on_two_replicas(tmp_path):
     """MirroredStrategy on two logical devices, which must be set up before TensorFlow starts: a process of its own."""
     run = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True, cwd=tmp_path, check=False)

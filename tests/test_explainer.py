@@ -12,7 +12,7 @@ import pytest
 import reference
 import small_models
 from keras import layers
-from small_models import BUILDERS, NUM_CLASSES, ONE_UNIT
+from small_models import BUILDERS, NUM_CLASSES, ONE_UNIT, arrays
 
 from keras_cam import CAMWarning, Explainer, build_cam_model, class_weights, compute_cam, explain
 
@@ -97,7 +97,7 @@ def test_mean_of_the_map_and_bias_are_the_score(name):
 def test_maps_are_those_of_the_sub_model(name):
     """Two ways to the same numbers: the compiled sum over folded weights, and the model's own layers on every cell."""
     result, model = explained(name), small_models.model(name)
-    cams = np.moveaxis(np.asarray(keras.ops.cast(build_cam_model(model)(PICTURES)["cams"], "float32")), -1, 1)
+    cams = np.moveaxis(arrays(keras.ops.cast(build_cam_model(model)(PICTURES)["cams"], "float32")), -1, 1)
     if name in ONE_UNIT:
         cams = np.concatenate([-cams, cams], axis=1)
     assert result.class_indices.tolist() == [list(range(cams.shape[1]))] * 3
@@ -158,9 +158,9 @@ def test_the_same_explainer_follows_training(name):
 def assert_up_to_date(model, before):
     """The maps are those of the model as it is now, by the loops and by its own layers, and other than before."""
     result = explain(model, PICTURES, classes="all")
-    np.testing.assert_allclose(result.probabilities, model(PICTURES, training=False), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(result.probabilities, arrays(model(PICTURES, training=False)), rtol=1e-5, atol=1e-6)
     assert result.completeness.min() > 1 - 1e-5
-    cams = np.moveaxis(build_cam_model(model)(PICTURES)["cams"], -1, 1)
+    cams = np.moveaxis(arrays(build_cam_model(model)(PICTURES)["cams"]), -1, 1)
     np.testing.assert_allclose(result.maps, cams, rtol=1e-4, atol=1e-5)
     assert result.maps.shape != before.maps.shape or np.abs(result.maps - before.maps).max() > 1e-3
 
@@ -177,7 +177,7 @@ def test_a_changed_last_activation_gives_the_new_probabilities():
     explain(model, PICTURES, classes="all")
     model.get_layer("scores").activation = keras.activations.sigmoid
     result = explain(model, PICTURES, classes="all")
-    np.testing.assert_allclose(result.probabilities, model(PICTURES), rtol=1e-6)
+    np.testing.assert_allclose(result.probabilities, arrays(model(PICTURES)), rtol=1e-6)
     np.testing.assert_allclose(result.probabilities, 1 / (1 + np.exp(-result.logits)), rtol=1e-5)
 
 
@@ -246,6 +246,7 @@ class CountsTraces(layers.Layer):
         return inputs
 
 
+@pytest.mark.usefixtures("tf")  # JAX: once for every size, torch: none to count; see test_backends.py
 def test_one_trace_for_every_batch_size_class_and_image_size():
     inputs = keras.Input((None, None, 3))
     x = layers.Conv2D(4, 3, padding="same", activation="relu")(CountsTraces()(inputs))
@@ -316,8 +317,8 @@ def picture():
 @pytest.fixture(scope="module")
 def expected(picture):
     model = small_models.model("functional")
-    features = build_cam_model(model)(picture[np.newaxis].astype("float32"))["cams"]
-    return np.moveaxis(features, -1, 1)
+    cams = build_cam_model(model)(picture[np.newaxis].astype("float32"))["cams"]
+    return np.moveaxis(arrays(cams), -1, 1)
 
 
 def rgba(picture):
@@ -385,7 +386,7 @@ def test_a_model_of_any_size_sees_the_picture_as_it_is():
     picture = np.random.default_rng(0).uniform(size=(16, 34, 3)).astype("float32")
     result = explain(model, picture, classes="all")
     assert result.maps.shape == (1, NUM_CLASSES, 8, 17)
-    np.testing.assert_allclose(result.probabilities, model(picture[np.newaxis]), rtol=1e-5)
+    np.testing.assert_allclose(result.probabilities, arrays(model(picture[np.newaxis])), rtol=1e-5)
 
 
 def test_a_model_of_gray_pictures():
@@ -396,7 +397,7 @@ def test_a_model_of_gray_pictures():
     expected = build_cam_model(model)(gray[np.newaxis, ..., np.newaxis].astype("float32"))["cams"]
     for one in (gray, gray[..., np.newaxis], PIL.Image.fromarray(gray)):
         result = explain(model, one, classes="all")
-        np.testing.assert_allclose(result.maps, np.moveaxis(expected, -1, 1), rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(result.maps, np.moveaxis(arrays(expected), -1, 1), rtol=1e-4, atol=1e-3)
         assert result.images[0].shape == (6, 9, 3)
         assert compute_cam(model, one).shape == (6, 9)
 
@@ -459,7 +460,7 @@ def maps_of(indices):
     return np.take_along_axis(explained("functional").maps, np.asarray(indices)[:, :, np.newaxis, np.newaxis], axis=1)
 
 
-RANKED = np.argsort(-np.asarray(small_models.model("functional")(PICTURES)), axis=1)
+RANKED = np.argsort(-arrays(small_models.model("functional")(PICTURES)), axis=1)
 CLASSES = {
     "default": ({}, RANKED[:, :1]),
     "index": ({"classes": 2}, [[2]] * 3),
@@ -510,8 +511,8 @@ def test_a_class_per_image_as_an_array():
 def test_the_loops_of_the_paper_at_the_public_door():
     """From pixels to the map of one class, with nothing of ours in between."""
     model = small_models.model("Sequential")
-    features = np.asarray(model.layers[0](PICTURES))
-    expected = reference.cam(features, model.layers[-1].kernel)
+    features, kernel = arrays([model.layers[0](PICTURES), model.layers[-1].kernel])
+    expected = reference.cam(features, kernel)
     result = explain(model, PICTURES, classes=[1])
     np.testing.assert_allclose(result.maps[:, 0], expected[..., 1], rtol=1e-4, atol=1e-5)
 

@@ -5,7 +5,6 @@ import random
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_cam.errors import CAMWarning, InvalidDataError, InvalidImageError
 from keras_cam.probes import MAX_READ, ProbeSource, class_labels
@@ -73,7 +72,7 @@ def test_the_seed_decides_and_global_state_is_left_alone():
 
 
 def test_images_alone_have_no_labels():
-    for data in (pictures(9), (pictures(9),), tf.constant(pictures(9)), (pictures(9), None)):
+    for data in (pictures(9), (pictures(9),), keras.ops.convert_to_tensor(pictures(9)), (pictures(9), None)):
         probes = ProbeSource(data).choose(4)
         assert probes.labels is None and len(set(indices(probes))) == 4
         assert probes.images[0].shape == (4, 4, 3) and probes.images[0].dtype == np.float32
@@ -119,7 +118,7 @@ def test_a_probe_with_nan_is_an_error():
         np.array([2.0, 0.0, 1.0], np.float32),
         np.eye(3)[[2, 0, 1]],
         np.eye(3)[[2, 0, 1]] * 0.9 + 1 / 30,
-        tf.constant([2, 0, 1]),
+        keras.ops.convert_to_tensor([2, 0, 1]),
     ],
     ids=["list", "integers", "column", "floats", "one-hot", "smoothed", "tensor"],
 )
@@ -150,14 +149,14 @@ def test_labels_that_are_no_classes(labels, words):
 
 @pytest.mark.parametrize("batched", [True, False])
 @pytest.mark.parametrize("one_hot", [True, False])
-def test_tf_data(batched, one_hot):
+def test_tf_data(tf, batched, one_hot):
     labels = np.arange(12) % 3
     dataset = tf.data.Dataset.from_tensor_slices((pictures(12), np.eye(3)[labels] if one_hot else labels))
     probes = ProbeSource(dataset.batch(5) if batched else dataset).choose(4, num_classes=3)
     assert (indices(probes), probes.labels.tolist()) == ([0, 3, 1, 2], [0, 0, 1, 2])
 
 
-def test_tf_data_without_labels_and_without_known_shapes():
+def test_tf_data_without_labels_and_without_known_shapes(tf):
     def batches():
         yield pictures(4)
 
@@ -166,7 +165,7 @@ def test_tf_data_without_labels_and_without_known_shapes():
     assert indices(ProbeSource(unknown).choose(3)) == [0, 1, 2]
 
 
-def test_a_data_set_sorted_by_class_is_read_until_all_classes_are_there():
+def test_a_data_set_sorted_by_class_is_read_until_all_classes_are_there(tf):
     dataset = tf.data.Dataset.from_tensor_slices((pictures(300), np.repeat(np.arange(3), 100))).batch(32)
     assert indices(ProbeSource(dataset).choose(6, num_classes=3)) == [0, 1, 100, 101, 200, 201]
 
@@ -196,7 +195,7 @@ def test_any_iterable_of_batches_as_torch_gives_them():
     assert indices(ProbeSource(Loader()).choose(2, num_classes=2)) == [0, 2]
 
 
-def test_a_data_set_that_never_ends_is_left_as_soon_as_the_probes_are_spread():
+def test_a_data_set_that_never_ends_is_left_as_soon_as_the_probes_are_spread(tf):
     reads = []
 
     def endless():
@@ -210,24 +209,25 @@ def test_a_data_set_that_never_ends_is_left_as_soon_as_the_probes_are_spread():
     assert len(reads) < 20
 
 
-@pytest.mark.parametrize(
-    "dataset",
-    [Endless(), tf.data.Dataset.from_tensors((pictures(2), [0, 1])).repeat()],
-    ids=["PyDataset", "tf.data"],
-)
-def test_a_class_that_never_comes_ends_the_reading_with_a_warning(dataset):
+@pytest.mark.parametrize("kind", ["PyDataset", "tf.data"])
+def test_a_class_that_never_comes_ends_the_reading_with_a_warning(request, kind):
+    if kind == "PyDataset":
+        dataset = Endless()
+    else:
+        tf = request.getfixturevalue("tf")
+        dataset = tf.data.Dataset.from_tensors((pictures(2), [0, 1])).repeat()
     with pytest.warns(CAMWarning, match=rf"read {MAX_READ} images .* classes \[0, 1\] of 3") as caught:
         probes = ProbeSource(dataset).choose(4, num_classes=3)
     assert probes.labels.tolist() == [0, 0, 1, 1] and len(caught) == 1
 
 
-def test_batches_without_images_end_too():
+def test_batches_without_images_end_too(tf):
     empty = tf.data.Dataset.from_tensors(np.zeros((0, 4, 4, 3), np.float32)).repeat()
     with pytest.warns(CAMWarning), pytest.raises(InvalidDataError, match="without images"):
         ProbeSource(empty).choose(2)
 
 
-def test_an_empty_data_set_is_an_error():
+def test_an_empty_data_set_is_an_error(tf):
     with pytest.raises(InvalidDataError, match="without images"):
         ProbeSource(tf.data.Dataset.from_tensor_slices(pictures(4)).take(0)).choose(2)
 
@@ -261,7 +261,7 @@ def test_data_without_pictures_are_refused_at_once(data, words):
         ((pictures(2), {"class": [0, 1]}), "dict of labels"),
     ],
 )
-def test_a_tf_data_set_is_judged_by_its_specification(element, words):
+def test_a_tf_data_set_is_judged_by_its_specification(tf, element, words):
     with pytest.raises(InvalidDataError, match=words):
         ProbeSource(tf.data.Dataset.from_tensor_slices(element))
 

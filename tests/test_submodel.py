@@ -11,7 +11,7 @@ import pytest
 import reference
 import small_models
 from keras import layers
-from small_models import BUILDERS, ONE_UNIT
+from small_models import BUILDERS, ONE_UNIT, arrays
 
 from keras_cam import build_cam_model, build_feature_model, class_weights, explain
 
@@ -23,7 +23,7 @@ def outputs(name):
     """What the two sub-models give for three images, as arrays."""
     model, pictures = small_models.model(name), small_models.images()
     found = {**build_feature_model(model)(pictures), **build_cam_model(model)(pictures)}
-    return {key: keras.ops.convert_to_numpy(keras.ops.cast(value, "float32")) for key, value in found.items()}
+    return {key: arrays(keras.ops.cast(value, "float32")) for key, value in found.items()}
 
 
 def state_of(model):
@@ -57,14 +57,14 @@ IMAGE = np.array([[[[1, 0, 0], [3, 1, 0]], [[0, 0, 2], [0, 3, 2]]]], np.float32)
 
 
 def test_numbers_by_hand(by_hand):
-    features = build_feature_model(by_hand)(IMAGE)
-    cams = build_cam_model(by_hand)(IMAGE)["cams"]
+    features = arrays(build_feature_model(by_hand)(IMAGE))
+    cams = arrays(build_cam_model(by_hand)(IMAGE)["cams"])
     kernel, bias = class_weights(by_hand)
-    assert features["features"].numpy().tolist() == IMAGE.tolist()
+    assert features["features"].tolist() == IMAGE.tolist()
     assert np.moveaxis(cams, -1, 1).tolist() == [[[[1, 3], [-2, -2]], [[0, 2], [8, 14]]]]
     assert kernel.tolist() == [[1, 0], [0, 2], [-1, 4]] and bias.tolist() == [0.5, -1]
     assert kernel.dtype == bias.dtype == np.float32
-    assert features["logits"].numpy().tolist() == [[0.5, 5]]  # the means 0 and 6, and the biases
+    assert features["logits"].tolist() == [[0.5, 5]]  # the means 0 and 6, and the biases
     odds = np.exp(4.5)
     np.testing.assert_allclose(features["predictions"], [[1 / (1 + odds), odds / (1 + odds)]], rtol=1e-6)
 
@@ -135,9 +135,9 @@ def test_logits_are_what_the_last_activation_reads(name):
 @every_model
 def test_predictions_are_the_models_bit_for_bit(name):
     model, pictures = small_models.model(name), small_models.images()
-    expected = keras.ops.convert_to_numpy(model(pictures, training=False))
+    expected = arrays(model(pictures, training=False))
     for build in (build_feature_model, build_cam_model):
-        np.testing.assert_array_equal(build(model)(pictures)["predictions"], expected)
+        np.testing.assert_array_equal(arrays(build(model)(pictures))["predictions"], expected)
 
 
 @pytest.mark.parametrize("name", ["nested in Sequential", "batch norm in the head", "multi-label", "one unit"])
@@ -171,13 +171,13 @@ def test_the_model_can_be_saved_cloned_and_trained_afterwards(name, tmp_path):
     explain(model, pictures)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(loaded(pictures), model(pictures))
+    np.testing.assert_array_equal(*arrays([loaded(pictures), model(pictures)]))
     clone = keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
-    np.testing.assert_array_equal(clone(pictures), model(pictures))
+    np.testing.assert_array_equal(*arrays([clone(pictures), model(pictures)]))
     model.train_on_batch(pictures, np.arange(3))
-    assert not np.array_equal(loaded(pictures), model(pictures))
-    np.testing.assert_array_equal(cam_model(pictures)["predictions"], model(pictures))
+    assert not np.array_equal(*arrays([loaded(pictures), model(pictures)]))
+    np.testing.assert_array_equal(*arrays([cam_model(pictures)["predictions"], model(pictures)]))
 
 
 def test_frozen_layers_stay_frozen_and_the_rest_stays_trainable():
@@ -194,11 +194,11 @@ def test_sub_models_follow_training(name):
     model, pictures = small_models.model(name, fresh=True), small_models.images()
     model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
     feature_model, cam_model = build_feature_model(model), build_cam_model(model)
-    before = cam_model(pictures)["cams"].numpy()
+    before = arrays(cam_model(pictures)["cams"]).copy()
     model.train_on_batch(pictures, np.arange(3))
-    after = cam_model(pictures)["cams"].numpy()
-    np.testing.assert_array_equal(after, build_cam_model(model)(pictures)["cams"])
-    expected = reference.cam(feature_model(pictures)["features"], class_weights(model)[0])
+    after = arrays(cam_model(pictures)["cams"])
+    np.testing.assert_array_equal(after, arrays(build_cam_model(model)(pictures)["cams"]))
+    expected = reference.cam(arrays(feature_model(pictures)["features"]), class_weights(model)[0])
     np.testing.assert_allclose(after, expected, rtol=1e-4, atol=1e-5)
     assert np.abs(after - before).max() > 1e-3
 
@@ -207,14 +207,15 @@ def test_sub_models_rest_what_is_random_in_training():
     """A Keras model that is called, rather than asked to predict, runs augmentation; the sub-models do not."""
     model, pictures = small_models.model("augmentation in front"), small_models.images()
     cam_model = build_cam_model(model)
-    np.testing.assert_array_equal(cam_model(pictures)["cams"], cam_model(pictures)["cams"])
-    np.testing.assert_array_equal(cam_model(pictures)["predictions"], model(pictures, training=False))
+    one, other = arrays([cam_model(pictures), cam_model(pictures)])
+    np.testing.assert_array_equal(one["cams"], other["cams"])
+    np.testing.assert_array_equal(one["predictions"], arrays(model(pictures, training=False)))
 
 
 def test_feature_maps_of_a_nested_model_are_those_it_gives():
     model, pictures = small_models.model("nested"), small_models.images()
     expected = model.get_layer("backbone")(pictures, training=False)
-    np.testing.assert_array_equal(build_feature_model(model)(pictures)["features"], expected)
+    np.testing.assert_array_equal(*arrays([build_feature_model(model)(pictures)["features"], expected]))
 
 
 def test_equally_named_layers_are_told_apart():
@@ -222,7 +223,7 @@ def test_equally_named_layers_are_told_apart():
     expected = pictures
     for name in ("first", "second"):
         expected = model.get_layer(name)(expected, training=False)
-    np.testing.assert_array_equal(build_feature_model(model)(pictures)["features"], expected)
+    np.testing.assert_array_equal(*arrays([build_feature_model(model)(pictures)["features"], expected]))
     names = [layer.name for layer in build_cam_model(model).layers]
     assert len(names) == len(set(names))
 
@@ -232,9 +233,9 @@ def test_any_size_stays_any_size():
     cam_model = build_cam_model(model)
     for height, width in ((8, 6), (14, 30)):
         picture = np.random.default_rng(0).uniform(size=(1, height, width, 3)).astype("float32")
-        found = cam_model(picture)
+        found = arrays(cam_model(picture))
         assert found["cams"].shape == (1, height // 2, width // 2, 3)
-        np.testing.assert_array_equal(found["predictions"], model(picture))
+        np.testing.assert_array_equal(found["predictions"], arrays(model(picture)))
 
 
 # without the package
@@ -260,7 +261,7 @@ import keras, numpy as np
 for name in sys.argv[1:]:
     model = keras.models.load_model(f"{name}.keras")
     stored = np.load(f"{name}.npz")
-    found = model(stored["images"])
+    found = keras.tree.map_structure(keras.ops.convert_to_numpy, model(stored["images"]))
     assert set(found) == {"predictions", "cams"}
     np.testing.assert_array_equal(found["predictions"], stored["predictions"], err_msg=name)
     np.testing.assert_array_equal(found["cams"], stored["cams"], err_msg=name)
@@ -272,7 +273,7 @@ def test_saved_cam_models_load_where_the_package_is_not(tmp_path):
     files = {f"model_{index}": name for index, name in enumerate(SAVED)}
     for file, name in files.items():
         cam_model, pictures = build_cam_model(small_models.model(name)), small_models.images()
-        found = {key: np.asarray(value) for key, value in cam_model(pictures).items()}
+        found = arrays(cam_model(pictures))
         cam_model.save(tmp_path / f"{file}.keras")
         np.savez(tmp_path / f"{file}.npz", images=pictures, **found)
     run = subprocess.run(

@@ -21,6 +21,7 @@ from keras_cam.errors import (
     UnsupportedModelError,
 )
 from keras_cam.explanation import Explanation
+from keras_cam.fitting import checked_fit
 from keras_cam.geometry import Grid, grid_of
 from keras_cam.graph import describe
 from keras_cam.head import AFFINE, NOT_AFFINE, Head
@@ -46,6 +47,8 @@ class Explainer:
             returns what the model wants, such as `keras.applications.resnet50.preprocess_input`.
         value_range: (black, white) of the images, to draw them; default: 0..255 for integers, for floats the first of
             (0, 1), (-1, 1), (0, 255) that holds them all.
+        fit: how pictures of another size are brought to the model's: "stretch" (default), "crop" (scaled to cover,
+            the rest cut off) or "pad" (scaled to fit, zeros around). Maps are placed through it, back on the picture.
         batch_size: how many images go through the model at once.
 
     Raises:
@@ -74,6 +77,7 @@ class Explainer:
         class_names: Sequence[str] | None = None,
         preprocess: Callable[[np.ndarray], Any] | None = None,
         value_range: tuple[float, float] | None = None,
+        fit: str = "stretch",
         batch_size: int = 32,
     ) -> None:
         if method not in METHODS:
@@ -86,7 +90,8 @@ class Explainer:
         self._model_name = model.name
         self._warned = False
         self.class_names = None if class_names is None else tuple(map(str, class_names))
-        self.preprocess, self.value_range, self.batch_size = preprocess, value_range, batch_size
+        self.preprocess, self.value_range = preprocess, value_range
+        self.fit, self.batch_size = checked_fit(fit), batch_size
         if self.class_names is not None and len(self.class_names) != self.num_classes:
             raise InvalidClassError(
                 f"class_names must name each of the {self.num_classes} classes of model {model.name!r}. "
@@ -125,7 +130,7 @@ class Explainer:
             InvalidImageError: images that cannot be fed to the model.
             InvalidClassError: a class that the model does not have.
         """
-        return self.explain_loaded(load_inputs(self.head.cut, images), classes)
+        return self.explain_loaded(load_inputs(self.head.cut, images, self.fit), classes)
 
     def explain_loaded(self, inputs: Inputs, classes: Any) -> Explanation:
         """Explain what `load_inputs` has read.
@@ -163,6 +168,7 @@ class Explainer:
             head=self.head.words,
             activation=self.head.activation,
             class_names=self.class_names,
+            fit=inputs.fit,
             grid=self._grid(inputs, found.maps.shape[2:]),
         )
         self._warn(result)
@@ -216,8 +222,8 @@ def explain(model: keras.Model, images: Any, *, classes: Any = "top1", **options
         images: one image or a batch: paths, PIL images, arrays or tensors, of any size.
         classes: index, name, "top1" (default), "topK", "all", a list of these for every image, or an integer array
             (N,) or (N, C) of classes per image.
-        **options: `method`, `output`, `layer`, `image_input`, `class_names`, `preprocess`, `value_range` and
-            `batch_size`, as for `Explainer`.
+        **options: `method`, `output`, `layer`, `image_input`, `class_names`, `preprocess`, `value_range`, `fit`
+            and `batch_size`, as for `Explainer`.
 
     Returns:
         The explanation: signed maps in logit units, with `.heatmaps()`, `.overlays()`, `.plot()` and `.save()`.
@@ -272,7 +278,7 @@ def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **optio
     """
     mode = options.pop("normalize", "image")
     explainer = Explainer(model, **options)
-    inputs = load_inputs(explainer.head.cut, image)
+    inputs = load_inputs(explainer.head.cut, image, explainer.fit)
     classes = "top1" if class_index is None else class_index
     heatmaps = explainer.explain_loaded(inputs, classes).heatmaps(mode)
     if not adds_an_axis(classes):

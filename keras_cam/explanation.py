@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_cam.errors import InvalidDataError, InvalidOptionError
-from keras_cam.geometry import Axis, Grid
+from keras_cam.fitting import placement, seen
+from keras_cam.geometry import Axis, Grid, even_grid
 from keras_cam.heatmap import normalize as scaled
 from keras_cam.heatmap import place
 from keras_cam.render import DEFAULT_COLORMAP, figure, overlay
@@ -20,7 +21,7 @@ from keras_cam.render import DEFAULT_COLORMAP, figure, overlay
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FACTS = ("method", "layer", "head", "activation", "class_names")
+FACTS = ("method", "layer", "head", "activation", "class_names", "fit")
 ALIGNMENTS = ("receptive_field", "stretch")
 ARRAYS = ("maps", "class_indices", "logits", "probabilities", "bias")
 
@@ -41,6 +42,7 @@ class Explanation:
         method: how the maps were made: "cam" (Zhou's sum, for an affine head), "frozen" (gradient times features, the
             head's gates and divisors frozen: exact for the image at hand) or "gradient_x_activation" (see
             `completeness` for how much of the score it accounts for).
+        fit: how the pictures were brought to the model's size: "stretch", "crop" or "pad".
         grid: where the cells of the maps lie in the image that the model was fed; None where that was not looked for.
         layer: path of the layer whose output the maps weigh.
         head: what the model's head is, in words.
@@ -60,6 +62,7 @@ class Explanation:
     activation: str = "softmax"
     class_names: tuple[str, ...] | None = None
     grid: Grid | None = None
+    fit: str = "stretch"
 
     def __len__(self) -> int:
         """Number of images."""
@@ -120,16 +123,29 @@ class Explanation:
             )
         if align not in ALIGNMENTS:
             raise InvalidOptionError(f"align must be one of {', '.join(map(repr, ALIGNMENTS))}. Received: {align!r}.")
-        grid = self.grid if align == "receptive_field" else None
-        placed = []
-        for maps, image in zip(self.maps, self.images, strict=True):
-            size = image.shape[:2]
-            cells = None if grid is None else grid.cells_in(size)
-            placed.append(place(maps, size, cells=cells, interpolation=interpolation))
+        placed = [
+            self._placed(maps, image.shape[:2], align, interpolation)
+            for maps, image in zip(self.maps, self.images, strict=True)
+        ]
         if normalize == "batch":  # one maximum over pictures of several sizes
             highest = max(float(maps.max()) for maps in placed)
             return [scaled(maps, (0.0, highest)) if highest > 0 else np.zeros_like(maps) for maps in placed]
         return [scaled(maps, normalize) for maps in placed]
+
+    def _placed(self, maps: np.ndarray, size: tuple[int, int], align: str, interpolation: str) -> np.ndarray:
+        """Maps (C, h, w) over a picture of a size: through the grid, and back through what brought it to the model."""
+        if self.grid is None:
+            return place(maps, size, interpolation=interpolation)
+        image = (self.grid.image[0], self.grid.image[1])
+        grid = self.grid if align == "receptive_field" else even_grid(self.grid.shape, image)
+        cells = grid.cells_in(placement(size, image, self.fit))
+        placed = place(maps, size, cells=cells, interpolation=interpolation)
+        if self.fit != "crop":
+            return placed
+        rows, columns = seen(size, image, self.fit)
+        framed = np.zeros_like(placed)  # what was cut off was not seen, and can be no evidence
+        framed[..., rows, columns] = placed[..., rows, columns]
+        return framed
 
     def overlays(self, *, colormap: str = DEFAULT_COLORMAP, alpha: float = 0.6) -> list[list[np.ndarray]]:
         """The pictures with their maps drawn over.

@@ -68,11 +68,10 @@ class Grid:
         """Number of cells per axis."""
         return tuple(axis.length for axis in self.axes)
 
-    def cells_in(self, size: Sequence[int]) -> tuple[tuple[float, float], ...]:
-        """(offset, stride) per axis in the pixels of a picture of this size, which was stretched to the image."""
-        scales = [length / pixels for length, pixels in zip(size, self.image, strict=True)]
-        pairs = zip(self.axes, scales, strict=True)
-        return tuple(((axis.offset + 0.5) * scale - 0.5, axis.stride * scale) for axis, scale in pairs)
+    def cells_in(self, placement: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+        """(offset, stride) per axis in the pixels of a picture, given (scale, shift) from the image to it per axis."""
+        pairs = zip(self.axes, placement, strict=True)
+        return tuple(((axis.offset + 0.5) * scale + shift - 0.5, axis.stride * scale) for axis, (scale, shift) in pairs)
 
 
 def even_grid(shape: Sequence[int], image: Sequence[int], note: str = "") -> Grid:

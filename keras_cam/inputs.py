@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_cam.errors import InvalidImageError
+from keras_cam.fitting import checked_fit, fitted
 from keras_cam.graph import Cut, reads_channels_first
 from keras_cam.images import load_images, to_display, to_input, value_range_of
 
@@ -19,6 +20,7 @@ class Inputs:
     """Images, with whatever else the model reads.
 
     Attributes:
+        fit: how pictures are brought to the model's size: "stretch", "crop" or "pad".
         pictures: the images (height, width, channels), each at its own size; None where the input is no picture (a
             signal, a volume).
         arrays: one per input of the model, (N, ...); None in place of the pictures.
@@ -26,6 +28,7 @@ class Inputs:
     """
 
     cut: Cut
+    fit: str
     pictures: list[np.ndarray] | None
     arrays: list[np.ndarray | None]
     single: bool
@@ -90,13 +93,14 @@ class Inputs:
         first = reads_channels_first(self.cut)
         channels, height, width = shape[1:] if first else (shape[3], *shape[1:3])
         size = None if height is None or width is None else (height, width)
-        fed = to_input(pictures, size=size, channels=channels)
+        fed = to_input(pictures, channels=channels)
+        fed = fed if size is None else [fitted(picture, size, self.fit) for picture in fed]
         same = next((index for index, picture in enumerate(fed) if picture.shape != fed[0].shape), len(fed))
         batch = np.stack(fed[:same])
         return np.moveaxis(batch, -1, 1) if first else batch
 
 
-def load_inputs(cut: Cut, images: Any) -> Inputs:
+def load_inputs(cut: Cut, images: Any, fit: str = "stretch") -> Inputs:
     """Read what the user hands in.
 
     Args:
@@ -104,6 +108,7 @@ def load_inputs(cut: Cut, images: Any) -> Inputs:
         images: for a model of one input, images in any form that `load_images` takes; for a signal or a volume an
             array as the model takes it, with or without its batch axis. For a model of several inputs a list, tuple
             or dict of them, as the model takes it.
+        fit: how pictures of another size are brought to the model's: "stretch", "crop" or "pad".
 
     Returns:
         The inputs.
@@ -131,7 +136,7 @@ def load_inputs(cut: Cut, images: Any) -> Inputs:
         raise InvalidImageError(
             f"The inputs of model {program.name!r} have different lengths {sorted(lengths)}. Give one row per image."
         )
-    return Inputs(cut, pictures, arrays, single)
+    return Inputs(cut, checked_fit(fit), pictures, arrays, single)
 
 
 def _is_picture(cut: Cut) -> bool:

@@ -40,7 +40,7 @@ STAGES = (
     ("maps", "methods"),
     # pixels
     ("images",),
-    ("heatmap", "attention", "text"),
+    ("heatmap", "attention", "text", "fitting"),
     ("render",),
     ("card",),
     # the result
@@ -55,7 +55,7 @@ STAGES = (
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(STAGES) for name in names}
-PIXELS = {"images", "heatmap", "attention", "text", "render", "card"}
+PIXELS = {"images", "fitting", "heatmap", "attention", "text", "render", "card"}
 DOORS = {"__init__", "__main__"}  # they see everything; others see the version there and nothing else
 
 HEAVY = {"tensorflow", "keras", "jax", "torch", "cv2", "matplotlib", "PIL", "numpy", "tensorboard"}

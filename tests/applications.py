@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,7 @@ from keras_cam.shapes import make_shapes
 
 AFFINE, PER_SAMPLE, POSITIONS = "affine", "affine_per_sample", "position_dependent"
 NUM_CLASSES = 10
+Forward = Callable[[keras.Model, np.ndarray], None]
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,12 @@ def public_constructors() -> set[str]:
     return {name for module in modules for name, value in vars(module).items() if name[0].isupper() and callable(value)}
 
 
-def build(name: str, pictures: np.ndarray, **options: Any) -> keras.Model:
+def in_training_mode(model: keras.Model, pictures: np.ndarray) -> None:
+    """Call a model as in training, so that its BatchNormalization layers see their inputs."""
+    model(pictures, training=True)
+
+
+def build(name: str, pictures: np.ndarray, call: Forward = in_training_mode, **options: Any) -> keras.Model:
     """A model of keras.applications with random weights, ten classes, and statistics of these pictures.
 
     As Keras makes it, a random network is a poor test: biases are zero, BatchNormalization divides by one, and ConvNeXt
@@ -105,18 +112,18 @@ def build(name: str, pictures: np.ndarray, **options: Any) -> keras.Model:
     for layer in model.layers:
         if type(layer).__name__ == "LayerScale":
             layer.gamma.assign(random.uniform(0.5, 1.0, layer.gamma.shape))
-    calibrate(model, pictures)
+    calibrate(model, pictures, call)
     return model
 
 
-def calibrate(model: keras.Model, pictures: np.ndarray) -> None:
+def calibrate(model: keras.Model, pictures: np.ndarray, call: Forward) -> None:
     """Set the moving statistics of each BatchNormalization to those of its input for these pictures."""
     normalizers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in normalizers]
     for layer in normalizers:
         layer.momentum = 0.0
     if normalizers:
-        model(pictures, training=True)
+        call(model, pictures)
     for layer, momentum in zip(normalizers, momenta, strict=True):
         layer.momentum = momentum
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from applications import MEMBERS, build, draw_pictures, public_constructors
+from wrong_map import GRAD_CAM, WEIGHTED, agreement, usual_maps
 
 import keras_cam
 from keras_cam.explainer import Explainer
@@ -54,3 +55,17 @@ def test_map_adds_up_and_the_model_stays_what_it_is(name):
     np.testing.assert_allclose(result.probabilities, predictions, rtol=1e-3)  # compiled
     for before, after in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the usual way is written with tf.GradientTape")
+@pytest.mark.parametrize(("name", "way"), [("ResNet50V2", WEIGHTED), ("DenseNet121", GRAD_CAM), ("Xception", GRAD_CAM)])
+def test_last_conv2d_gives_another_map(name, way):
+    size = (128, 160)
+    pictures = draw_pictures(4, size)
+    model = build(name, pictures, input_shape=(*size, 3), classifier_activation=None)
+    usual, result = usual_maps(model, pictures), keras_cam.explain(model, pictures)
+    assert usual.way == way
+    assert usual.missed.min() > 0.1
+    assert np.abs(1 - result.completeness).max() <= 1e-5
+    assert usual.maps.shape == result.maps[:, 0].shape, "so that they may be compared cell by cell"
+    assert agreement(usual.maps, result.maps[:, 0])[0] < 0.7

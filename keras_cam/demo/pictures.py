@@ -84,9 +84,9 @@ def draw_looks(explainer: Explainer, tagged: Shapes, untagged: Shapes, title: st
 
 def _cards(explainer: Explainer, shapes: Shapes, chosen: np.ndarray) -> list[np.ndarray]:
     result = explainer(shapes.images[chosen])
-    size = shapes.images.shape[1]
-    on_object = share_in_boxes(result.maps[:, 0], shapes.boxes[chosen], size)
-    on_tag = share_in_boxes(result.maps[:, 0], shapes.tag_boxes[chosen], size)
+    placed = np.stack([maps[0] for maps in result.heatmaps(None)])
+    on_object = share_in_boxes(placed, shapes.boxes[chosen])
+    on_tag = share_in_boxes(placed, shapes.tag_boxes[chosen])
     cards = []
     for index, heatmaps in enumerate(result.heatmaps()):
         picture = resize(result.images[index], (PICTURE, PICTURE))

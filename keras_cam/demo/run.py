@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_cam.callback import CAMCallback
 from keras_cam.demo.network import build_network
@@ -183,11 +184,12 @@ def run_demo(
 def _measure(explainer: Explainer, tagged: Shapes, untagged: Shapes) -> dict[str, dict[str, float]]:
     size = tagged.images.shape[1]
     result = explainer(tagged.images, classes=tagged.labels)
+    placed = np.stack([maps[0] for maps in result.heatmaps(None)])
     predicted = result.logits.argmax(axis=1)
     predicted_untagged = explainer(untagged.images).class_indices[:, 0]
     per_picture = {
-        "object_share": share_in_boxes(result.maps[:, 0], tagged.boxes, size),
-        "tag_share": share_in_boxes(result.maps[:, 0], tagged.tag_boxes, size),
+        "object_share": share_in_boxes(placed, tagged.boxes),
+        "tag_share": share_in_boxes(placed, tagged.tag_boxes),
         "object_area": inside(tagged.boxes, size).mean(axis=(1, 2)),
         "tag_area": inside(tagged.tag_boxes, size).mean(axis=(1, 2)),
         "accuracy": predicted == tagged.labels,

@@ -5,30 +5,28 @@ from __future__ import annotations
 import numpy as np
 
 from keras_cam.attention import heat_shares
-from keras_cam.heatmap import place
 
 __all__ = ["inside", "share_in_boxes"]
 
 CELL = 4  # pixels of the picture under one cell of the network's map
 
 
-def share_in_boxes(maps: np.ndarray, boxes: np.ndarray, size: int, *, margin: int = CELL) -> np.ndarray:
+def share_in_boxes(placed: np.ndarray, boxes: np.ndarray, *, margin: int = CELL) -> np.ndarray:
     """Measure how much of the positive part of each map, placed on its picture, lies in a box.
 
     Args:
-        maps: (N, h, w), signed.
+        placed: (N, size, size) maps over their pictures, signed.
         boxes: (N, 4), left, top, right, bottom in pixels; all zero where there is none.
-        size: side of the pictures in pixels.
         margin: pixels by which a box is grown on every side first, for a map cannot be sharper than its cells.
 
     Returns:
         float64 (N,) in [0, 1]; 0 where there is no box, or the map has no positive part.
 
-    >>> share_in_boxes(np.ones((1, 4, 4)), np.array([[0, 0, 16, 32]]), 32, margin=0).tolist()
+    >>> share_in_boxes(np.ones((1, 32, 32)), np.array([[0, 0, 16, 32]]), margin=0).tolist()
     [0.5]
     """
-    energy = np.nan_to_num(heat_shares(place(maps, (size, size))))
-    return (energy * inside(boxes, size, margin=margin)).sum(axis=(1, 2))
+    energy = np.nan_to_num(heat_shares(placed))
+    return (energy * inside(boxes, placed.shape[1], margin=margin)).sum(axis=(1, 2))
 
 
 def inside(boxes: np.ndarray, size: int, *, margin: int = CELL) -> np.ndarray:

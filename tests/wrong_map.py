@@ -47,10 +47,12 @@ nearly every family of keras.applications that is another one:
 {reasons}
 
 keras_cam walks the model's graph back from the output to the tensor that enters the pooling, whatever made it. Below,
-the same networks, the same {count} drawn pictures, the predicted class of each (random weights, with the statistics of
-batch normalization set to those of the pictures: what is compared is the arithmetic, not what a network has learned).
+the same networks, {count} drawn pictures and the predicted class of each. The weights are random, with the statistics
+of batch normalization set to those of the pictures: what is compared is the arithmetic, not what a network has learned.
+The map of the last Conv2D is stretched over the picture as usual; keras_cam draws each cell over the pixels that it
+sees.
 
-![A drawn picture, the map from the last Conv2D and the map of keras_cam, for three networks](images/wrong-map.jpg)
+![One of the pictures, the map from the last Conv2D and the map of keras_cam, for three networks](images/wrong-map.jpg)
 
 | model | last Conv2D | the usual way | correlation with ours | same peak | score it misses | score we miss |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -123,11 +125,11 @@ def compare(name: str) -> tuple[str, list[np.ndarray]]:
         *(name, usual.layer, usual.way, f"{correlation:.2f}", f"{same_place:.0%}", f"{usual.missed.mean():.0%}"),
         f"{np.abs(1 - result.completeness).max():.0e}",
     )
-    picture, grid = result.images[SHOWN], (SIDE, SIDE)
-    heats = [normalize(place(maps, grid)) for maps in (usual.maps[SHOWN], result.maps[SHOWN, 0])]
-    shown = resize(picture, grid)
+    shown = resize(result.images[SHOWN], (SIDE, SIDE))
+    stretched = normalize(place(usual.maps[SHOWN], (SIDE, SIDE)))
+    ours = place(result.heatmaps()[SHOWN][0], (SIDE, SIDE))
     print(f"{name}: correlation {correlation:.2f}, the last Conv2D misses {usual.missed.mean():.0%}", flush=True)
-    return f"| {' | '.join(cells)} |", [shown, *(overlay(shown, heat) for heat in heats)]
+    return f"| {' | '.join(cells)} |", [shown, overlay(shown, stretched), overlay(shown, ours)]
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ gradient times the features, summed, plus its value at zero is the logit, exactl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from keras import ops
@@ -18,8 +19,10 @@ from keras_cam.operations import (
     MAX_POOLING,
     NORMALIZERS,
     activation_of,
+    is_choice,
     is_elementwise,
     is_gate,
+    is_highest,
     is_layer,
     is_operation,
     passes_through,
@@ -55,8 +58,10 @@ def replay(cut: Cut, values: Mapping[int, Tensor], frozen: list[Tensor] | None =
             return _elementwise(step, args[0], freeze)
         if is_layer(operation, NORMALIZERS):
             return _normalizer(operation, args[0], freeze)
-        if is_layer(operation, MAX_POOLING):
-            return _global_max(operation, args[0], freeze)
+        if is_highest(operation):
+            return _highest(operation, args[0], freeze)
+        if is_choice(operation):
+            return _choice(step, args, freeze)
         if is_gate(step, dependent):
             return _gate(step, cut, args, freeze)
         return call_step(step, args, kwargs)
@@ -102,16 +107,31 @@ def _normalizer(layer: Any, inputs: Tensor, freeze: Freeze) -> Tensor:
     return ops.cast(outputs, dtype)
 
 
-def _global_max(layer: Any, inputs: Tensor, freeze: Freeze) -> Tensor:
-    """A global maximum as the average over the positions that hold it, frozen."""
+def _highest(operation: Any, inputs: Tensor, freeze: Freeze) -> Tensor:
+    """A maximum over some axes as the average over the positions that hold it, frozen."""
     rank = len(inputs.shape)
-    axes = tuple(range(2, rank)) if layer.data_format == "channels_first" else tuple(range(1, rank - 1))
+    if is_layer(operation, MAX_POOLING):
+        axes = tuple(range(2, rank)) if operation.data_format == "channels_first" else tuple(range(1, rank - 1))
+    else:
+        axes = operation.axis
 
     def share() -> Tensor:
         highest = ops.cast(inputs == ops.max(inputs, axis=axes, keepdims=True), inputs.dtype)
         return highest / ops.sum(highest, axis=axes, keepdims=True)
 
-    return ops.sum(inputs * freeze(share), axis=axes, keepdims=layer.keepdims)
+    return ops.sum(inputs * freeze(share), axis=axes, keepdims=operation.keepdims)
+
+
+def _choice(step: Step, args: tuple[Any, ...], freeze: Freeze) -> Tensor:
+    """The larger (or smaller) of several as the average of those that are it, frozen."""
+    parts = list(args[0]) if isinstance(args[0], (list, tuple)) else list(args)
+
+    def share(part: Tensor) -> Tensor:
+        chosen = step.operation(*args)
+        is_it = [ops.cast(ops.equal(one, chosen), chosen.dtype) for one in (part, *parts)]
+        return is_it[0] / sum(is_it[1:])
+
+    return sum(part * freeze(partial(share, part)) for part in parts)
 
 
 def _gate(step: Step, cut: Cut, args: tuple[Any, ...], freeze: Freeze) -> Tensor:

@@ -8,8 +8,8 @@ import keras
 
 from keras_cam.errors import InvalidOptionError, UnsupportedModelError
 from keras_cam.flatten import flatten
-from keras_cam.operations import averages_all
-from keras_cam.places import before_reshape, channels_first, find_features, has_place, tokens_of
+from keras_cam.operations import averages_all, is_layer
+from keras_cam.places import before_reshape, channels_first, find_features, has_place, placed_slots, tokens_of
 from keras_cam.program import Program, Step
 from keras_cam.rewrite import open_first_unknown, with_activations_apart, without_last_activation
 
@@ -106,6 +106,7 @@ def cut(
         program = opened
     slots = [slot for slot in slots if slot not in program.inputs]
     if not slots:
+        _check_no_opaque(program)
         raise UnsupportedModelError(
             f"Model {model.name!r} has no convolutional feature maps before its output {program.shape(output_slot)}: "
             "nothing that it computes has a place in the image. A map needs convolutions, then global average pooling "
@@ -119,6 +120,16 @@ def cut(
     features = tuple(_describe(program, slot, steps) for slot in slots)
     steps = program.steps_between([feature.entry for feature in features], logits)
     return Cut(program, features, logits, output_slot, activation, steps, program.inputs.index(chosen))
+
+
+def _check_no_opaque(program: Program) -> None:
+    """Say so where the feature maps are out of reach inside a saved graph."""
+    for step in program.steps:
+        if is_layer(step.operation, {"TFSMLayer"}):
+            raise UnsupportedModelError(
+                f"{step.path!r} is a TFSMLayer, one opaque operation: the layers of the SavedModel in it are gone. "
+                "Explain the original model (a .keras file or its code), or export one with keras_cam.build_cam_model."
+            )
 
 
 def _chosen_output(program: Program, output: int | str | None) -> int:
@@ -141,7 +152,7 @@ def _chosen_input(program: Program, image_input: int | str | None, images: list[
     """The slot of the input to explain, out of those that feature maps are made from."""
     names = [program.specs[slot].name for slot in program.inputs]
     if image_input is None:
-        return images[0]
+        return next((slot for slot in images if has_place(program, slot)), images[0])  # a text is no image
     index = names.index(image_input) if image_input in names else image_input
     if not isinstance(index, int) or not 0 <= index < len(names) or program.inputs[index] not in images:
         known = ", ".join(f"{program.inputs.index(slot)}: {program.specs[slot].name!r}" for slot in images)
@@ -153,18 +164,18 @@ def _chosen_input(program: Program, image_input: int | str | None, images: list[
 
 def _slots_of_layer(program: Program, layer: str, logits: int) -> list[int]:
     """The outputs of the layer of this path or name, checked to have a place and to reach the logits."""
-    on_the_way = program.steps_between(program.inputs, logits)
+    on_the_way, placed = program.steps_between(program.inputs, logits), placed_slots(program)
     matches = [step for step in on_the_way if step.path == layer]
     matches = matches or [step for step in on_the_way if step.operation.name == layer]
     if not matches:
-        with_place = [step.path for step in on_the_way if has_place(program, step.outputs[0])]
+        with_place = [step.path for step in on_the_way if step.outputs[0] in placed]
         raise InvalidOptionError(
             f"Model {program.name!r} has no layer {layer!r} on the way to its output. Layers with a place in the image "
             f"end with: {', '.join(map(repr, with_place[-8:]))}. keras_cam.inspect_model(model) lists them."
         )
     slots = [slot for step in matches for slot in step.outputs]
     for slot in slots:
-        if not has_place(program, slot):
+        if slot not in placed:
             raise InvalidOptionError(
                 f"The output of layer {layer!r} has shape {program.shape(slot)} and no place in the image. Choose a "
                 "layer before the pooling."
@@ -185,10 +196,10 @@ def _describe(program: Program, slot: int, steps: tuple[Step, ...]) -> FeatureMa
     readers = [step for step in steps if slot in step.inputs]
     first = readers[0] if readers else None
     tokens = tokens_of(program, slot)
-    if len(readers) == 1 and type(readers[0].operation).__name__ == "Reshape":  # tokens, then their mean
-        row = readers[0].outputs[0]
+    row = readers[0].outputs[0] if len(readers) == 1 else slot
+    if row != slot and before_reshape(program, row) == slot:  # tokens, then their mean
         readers = [step for step in steps if row in step.inputs]
-        first = readers[0] if before_reshape(program, row) == slot and readers else first
+        first = readers[0] if readers else first
     pools = len(readers) == 1 and averages_all(readers[0], program)
     entry = readers[0].outputs[0] if pools and not (tokens and tokens[0]) else slot
     first_format = getattr(first.operation, "data_format", None) if first is not None else None

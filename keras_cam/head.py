@@ -35,6 +35,7 @@ WORDS = {
 EXACT = (AFFINE, AFFINE_NONNEGATIVE, POSITION_DEPENDENT, AFFINE_PER_SAMPLE)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-5, "float16": 2e-3, "bfloat16": 2e-3, "int8": 2e-2}
 PROBE_SLACK = 50  # random features are harder on rounding than an image's
+PROBE_IMAGES = 8  # too few may all lie on one side of a kink
 OPEN_LENGTH = 5  # stands for an open axis when the head is probed
 
 
@@ -149,7 +150,7 @@ def _respond(head: Head, seed: int, *, signed: bool) -> tuple[list[np.ndarray], 
 
     def draw(slot: int, rng: np.random.Generator, *, signed: bool) -> Tensor:
         shape = [OPEN_LENGTH if length is None else length for length in program.shape(slot)[1:]]
-        values = rng.normal(size=(2, *shape))
+        values = rng.normal(size=(PROBE_IMAGES, *shape))
         return ops.convert_to_tensor((values if signed else np.abs(values)).astype("float32"), dtype=dtypes[slot].dtype)
 
     fixed, rng = np.random.default_rng(99), np.random.default_rng(seed)

@@ -45,6 +45,8 @@ AFFINE_OPERATIONS = {
 }
 BILINEAR_OPERATIONS = {"Multiply", "Matmul", "Einsum", "Dot", "Tensordot"}  # affine if one side is constant
 DIVISIONS = {"Divide", "TrueDivide"}
+CHOICES = {"Maximum", "Minimum"}
+HIGHEST_OPERATIONS = {"Max", "Amax"}
 # Act on every number alone.
 ELEMENTWISE_LAYERS = {"ReLU": "relu", "LeakyReLU": "leaky_relu", "PReLU": "prelu", "ELU": "elu"}
 ELEMENTWISE = {
@@ -55,7 +57,9 @@ ELEMENTWISE = {
 ELEMENTWISE_OPERATIONS = {
     *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu", "Silu", "HardSilu", "Sigmoid", "HardSigmoid"),
     *("LogSigmoid", "Tanh", "HardTanh", "Softplus", "Softsign", "Abs", "Absolute", "Squareplus"),
+    *("Square", "Sqrt", "Exp", "Expm1", "Log1p", "Sin", "Cos", "Arctan", "Normalize"),
 }
+REDUCTIONS = {"Mean", "Sum", "Max", "Min", "Amax", "Amin", "Prod", "Std", "Var", "Median", "LogSumExp"}
 POOLING_MATHS = {"Power", "Square", "Clip", "Maximum", "Exp", "Log"}  # what a generalised mean does to its input
 LAST_ACTIVATIONS = {*ELEMENTWISE, "softmax", "log_softmax"}
 _ACTIVATION_OF_OPERATION = {"Softmax": "softmax", "LogSoftmax": "log_softmax"} | {
@@ -103,10 +107,22 @@ def passes_through(operation: Any) -> bool:
 
 
 def is_elementwise(operation: Any) -> bool:
-    """Whether an operation is a non-linearity that acts on every number alone."""
+    """Whether an operation is a non-linearity that acts on every number alone, or scales it (`ops.normalize`)."""
     if is_layer(operation, {"Activation"}):
         return activation_of(operation) in ELEMENTWISE
     return is_layer(operation, ELEMENTWISE_LAYERS) or is_operation(operation, ELEMENTWISE_OPERATIONS)
+
+
+def is_choice(operation: Any) -> bool:
+    """Whether an operation takes the largest or the smallest of its inputs, number by number."""
+    return is_layer(operation, CHOICES) or is_operation(operation, CHOICES)
+
+
+def is_highest(operation: Any) -> bool:
+    """Whether an operation takes the maximum over some axes of each image."""
+    return is_layer(operation, MAX_POOLING) or (
+        is_operation(operation, HIGHEST_OPERATIONS) and operation.axis is not None and operation.initial is None
+    )
 
 
 def is_gate(step: Step, dependent: set[int]) -> bool:
@@ -156,7 +172,9 @@ def is_known(step: Step, dependent: set[int]) -> bool:
         is_affine(step, dependent)
         or is_gate(step, dependent)
         or is_elementwise(step.operation)
-        or is_layer(step.operation, NORMALIZERS | MAX_POOLING)
+        or is_choice(step.operation)
+        or is_highest(step.operation)
+        or is_layer(step.operation, NORMALIZERS)
     )
 
 

@@ -6,8 +6,8 @@ import math
 
 import keras
 
-from keras_cam.operations import AVERAGE_POOLING, MAX_POOLING, POOLING_MATHS, is_layer, is_operation
-from keras_cam.program import Program
+from keras_cam.operations import AVERAGE_POOLING, MAX_POOLING, POOLING_MATHS, REDUCTIONS, is_layer, is_operation
+from keras_cam.program import Program, Step
 
 MOST_PREFIX_TOKENS = 8
 
@@ -15,15 +15,16 @@ MOST_PREFIX_TOKENS = 8
 def find_features(program: Program, target: int) -> list[int]:
     """The slots of the feature maps behind `target`: the last tensors on the way to it that have a place.
 
-    Walking back from `target`, a tensor has a place if one of its spatial axes is longer than one (or open), or if a
-    global pooling layer reads it (a 1x1 map, say). Inputs without a place (a table beside the image) are passed over,
-    and a map that was only reshaped to a row of tokens is taken before that.
+    Walking back from `target`, a tensor has a place if it is one of `placed_slots`, or if a global pooling layer reads
+    it (a 1x1 map, say). Inputs without a place (a table beside the image) are passed over, and a map that was only
+    reshaped to a row of tokens is taken before that.
 
     Returns:
         Slots in order, one per feature map: two where two pooled scales meet.
     """
     found: set[int] = set()
     seen: set[int] = set()
+    placed = placed_slots(program)
     stack = [target]
     while stack:
         slot = stack.pop()
@@ -31,7 +32,7 @@ def find_features(program: Program, target: int) -> list[int]:
             continue
         seen.add(slot)
         step = program.producer(slot)
-        if has_place(program, slot):
+        if slot in placed:
             found.add(_before_pooling(program, slot))
         elif step is not None and is_layer(step.operation, AVERAGE_POOLING | MAX_POOLING):
             found.update(step.inputs)
@@ -40,8 +41,40 @@ def find_features(program: Program, target: int) -> list[int]:
     return sorted(found)
 
 
+def placed_slots(program: Program) -> set[int]:
+    """The slots that have a place in the image: of a shape that has one, and no descendant of a place that was lost.
+
+    A vector of pooled features that is reshaped to a row of groups has no place again, nor have the averages of the
+    rows, in which the columns are gone.
+    """
+    placed = {slot for slot in program.inputs if has_place(program, slot)}
+    lost: set[int] = set()
+    for step in program.steps:
+        keeps = bool(placed.intersection(step.inputs)) and not _mixes_places(program, step)
+        for slot in step.outputs:
+            if has_place(program, slot) and (keeps or not (placed | lost).intersection(step.inputs)):
+                placed.add(slot)
+            elif (placed | lost).intersection(step.inputs):
+                lost.add(slot)
+    return placed
+
+
+def _mixes_places(program: Program, step: Step) -> bool:
+    """Whether a step makes of a map (N, h, w, K) something with one spatial axis that is no row of its cells."""
+    if not step.inputs:
+        return False
+    before, after = program.shape(step.inputs[0]), program.shape(step.outputs[0])
+    if not len(before) > len(after) == 3:
+        return False
+    if type(step.operation).__name__ == "Reshape":
+        spatial = before[2:] if channels_first(program, step.inputs[0]) else before[1:-1]
+        cells = math.prod(length or 0 for length in spatial)  # 0: open
+        return bool(cells) and after[1] not in (None, cells)
+    return is_operation(step.operation, REDUCTIONS)
+
+
 def has_place(program: Program, slot: int) -> bool:
-    """Whether a tensor has a spatial axis that is longer than one, or open."""
+    """Whether a tensor has the shape of a map: a spatial axis that is longer than one, or open."""
     shape = program.shape(slot)
     if len(shape) < 3:
         return False

@@ -1,0 +1,289 @@
+"""What must always hold (completeness, untouched models, one forward pass, ...) over the whole zoo of models."""
+
+import functools
+import json
+import warnings
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import zoo
+from zoo import ERRORS, ZOO
+
+import keras_cam
+from keras_cam import CAMWarning, Explainer, explain
+from keras_cam.head import NOT_AFFINE, WORDS
+
+every_model = pytest.mark.parametrize("name", ZOO)
+METHOD_OF_KIND = {"affine": "cam", "not_affine": "gradient_x_activation"}
+
+
+@functools.cache
+def explained(name):
+    """The model of that name, explained once: everything that the tests below look at."""
+    entry, model, inputs = ZOO[name], zoo.model(name), zoo.inputs(name)
+    before = state_of(model)
+    explainer = Explainer(model, **entry.options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = explainer(inputs, "all")
+        top = explainer(inputs)
+    return SimpleNamespace(
+        entry=entry,
+        model=model,
+        inputs=inputs,
+        explainer=explainer,
+        result=result,
+        top=top,
+        warnings=caught,
+        before=before,
+        after=state_of(model),
+    )
+
+
+def state_of(model):
+    """All that a caller could see change: configuration, layers, names, modes, activations, outputs, weights."""
+    try:
+        config = model.get_config()
+    except NotImplementedError:
+        config = None
+    flat = model._flatten_layers()
+    seen = [(id(one), one.name, one.trainable, one.built, id(getattr(one, "activation", None))) for one in flat]
+    tensors = [id(tensor) for tensor in (*(getattr(model, "inputs", ()) or ()), *(getattr(model, "outputs", ()) or ()))]
+    weights = [(variable.path, variable.trainable, np.asarray(variable.value).tolist()) for variable in model.variables]
+    return json.dumps([config, seen, tensors, weights, str(model.losses)], default=str)
+
+
+def chosen(name, outputs):
+    """Of a model's outputs, the one that is explained, as float32 (N, n)."""
+    output = ZOO[name].options.get("output", 0)
+    if isinstance(outputs, dict):
+        outputs = outputs[output]
+    elif isinstance(output, str):
+        outputs = outputs[zoo.model(name).output_names.index(output)]
+    else:
+        outputs = keras.tree.flatten(outputs)[output]
+    return np.asarray(outputs, "float32").reshape(len(outputs), -1)
+
+
+def taken(inputs, index):
+    """Some rows of every input."""
+    return keras.tree.map_structure(lambda array: array[index], inputs)
+
+
+# what is found
+
+
+def test_the_zoo_is_large_and_every_kind_of_head_is_in_it():
+    assert len(ZOO) >= 80
+    assert {entry.kind for entry in ZOO.values()} == set(WORDS)
+
+
+@every_model
+def test_kind_of_head(name):
+    found = explained(name)
+    assert found.explainer.head.kind == found.entry.kind
+    assert found.result.head == WORDS[found.entry.kind]
+    assert found.result.method == METHOD_OF_KIND.get(found.entry.kind, "frozen")
+
+
+@every_model
+def test_mean_of_the_map_and_bias_are_the_score(name):
+    found = explained(name)
+    for result in (found.result, found.top):
+        scores = np.take_along_axis(result.logits.astype("float64"), result.class_indices, axis=1)
+        sums = result.maps.mean(axis=tuple(range(2, result.maps.ndim)), dtype="float64") + result.bias
+        missing = np.abs(sums - scores) / np.abs(result.logits).max(axis=1, keepdims=True)
+        np.testing.assert_allclose(result.completeness, 1 - missing, rtol=0, atol=1e-6)
+        if found.entry.kind != NOT_AFFINE:
+            assert missing.max() <= found.entry.tolerance
+    if found.entry.kind == NOT_AFFINE:
+        assert 1 - found.result.completeness.min() > 1e-3, "the whole score: no need to call it not affine"
+
+
+@every_model
+def test_one_warning_where_something_is_missing_and_none_elsewhere(name):
+    found = explained(name)
+    assert [warning.category for warning in found.warnings] == [CAMWarning] * (
+        found.entry.kind == NOT_AFFINE or found.entry.placeless
+    )
+    for warning in found.warnings:
+        assert ("zero everywhere" if found.entry.placeless else "of the score") in str(warning.message)
+
+
+@every_model
+def test_maps_say_something(name):
+    """Finite, not flat, not the same for every image or class."""
+    found = explained(name)
+    maps = found.result.maps
+    assert np.isfinite(maps).all() and maps.dtype == np.float32
+    if found.entry.placeless:
+        assert not maps.any()
+        return
+    assert min(np.ptp(one) for image in maps for one in image) > 0
+    assert np.abs(maps[0] - maps[1]).max() > 1e-4 * np.abs(maps).max()
+    if maps.shape[1] > 1:
+        assert np.abs(maps[:, 0] - maps[:, 1]).max() > 1e-4 * np.abs(maps).max()
+
+
+@every_model
+def test_the_layer_has_a_place_in_the_image(name):
+    found = explained(name)
+    cut = found.explainer.head.cut
+    for feature in cut.features:
+        assert cut.program.producer(feature.slot) is not None
+        assert cut.program.inputs[cut.image_input] in _behind(cut.program, feature.slot)
+    assert found.result.layer == " + ".join(feature.layer for feature in cut.features)
+    assert max(found.result.maps.shape[2:]) > 1
+
+
+def _behind(program, slot):
+    wanted = {slot}
+    for step in reversed(program.steps):
+        if wanted.intersection(step.outputs):
+            wanted.update(step.inputs)
+    return wanted
+
+
+# the model's own numbers
+
+
+@every_model
+def test_probabilities_are_the_models_predictions(name):
+    found = explained(name)
+    expected = chosen(name, found.model.predict(found.inputs, verbose=0))
+    activation = found.explainer.head.activation
+    if "by the loss" in name:
+        exponentials = np.exp(expected)
+        expected = 1 / (1 + 1 / exponentials) if "one unit" in name else exponentials / exponentials.sum(1)[:, None]
+    if expected.shape[1] == 1 and activation == "sigmoid":
+        expected = np.concatenate([1 - expected, expected], axis=1)
+        np.testing.assert_array_equal(found.result.logits[:, 0], -found.result.logits[:, 1])
+    np.testing.assert_allclose(found.result.probabilities, expected, rtol=4 * found.entry.tolerance, atol=1e-6)
+    np.testing.assert_array_equal(found.result.probabilities, found.top.probabilities)
+    order = found.result.logits.argmax(axis=1)
+    np.testing.assert_array_equal(found.top.class_indices[:, 0], order)
+
+
+@every_model
+def test_the_top_map_is_the_one_among_all(name):
+    found = explained(name)
+    rows = np.arange(len(found.top))
+    best = found.result.maps[rows, found.top.class_indices[:, 0]]
+    np.testing.assert_allclose(found.top.maps[:, 0], best, rtol=1e-4, atol=found.entry.tolerance * np.abs(best).max())
+
+
+@every_model
+def test_maps_do_not_depend_on_the_batch(name):
+    found = explained(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CAMWarning)
+        backwards = found.explainer(taken(found.inputs, slice(None, None, -1)), "all")
+        alone = found.explainer(taken(found.inputs, slice(1, 2)), "all")
+    atol = found.entry.tolerance * np.abs(found.result.maps).max()
+    if "int8" in name or "int4" in name:
+        atol *= 2  # its activations are rounded as well
+    np.testing.assert_allclose(backwards.maps[::-1], found.result.maps, rtol=0, atol=atol)
+    np.testing.assert_allclose(alone.maps[0], found.result.maps[1], rtol=0, atol=atol)
+
+
+# the model is left alone
+
+
+@every_model
+def test_nothing_in_the_model_changes(name):
+    found = explained(name)
+    assert found.after == found.before
+
+
+@every_model
+def test_the_model_can_be_saved_afterwards(name, tmp_path):
+    explained(name).model.save(tmp_path / "model.keras")
+
+
+@every_model
+def test_the_same_explainer_follows_training(name):
+    if not ZOO[name].trains:
+        pytest.skip("cannot be trained")
+    found = SimpleNamespace(model=zoo.fresh(name), inputs=zoo.inputs(name), entry=ZOO[name])
+    explainer = Explainer(found.model, **found.entry.options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CAMWarning)
+        before = explainer(found.inputs)
+        train(found.model, found.inputs)
+        after = explainer(found.inputs, before.class_indices)
+    predictions = chosen(name, found.model.predict(found.inputs, verbose=0))
+    np.testing.assert_allclose(
+        after.probabilities[:, -predictions.shape[1] :], predictions, rtol=4 * found.entry.tolerance, atol=1e-6
+    )
+    if found.entry.kind != NOT_AFFINE:
+        assert 1 - after.completeness.min() <= found.entry.tolerance
+    if not found.entry.placeless:
+        assert np.abs(after.maps - before.maps).max() > 1e-3 * np.abs(before.maps).max()
+
+
+def train(model, inputs):
+    """One step of training, eagerly; the targets are far from what the model gives."""
+    model.compile(keras.optimizers.SGD(0.3), "mse", run_eagerly=True)
+    targets = keras.tree.map_structure(lambda output: 1 - output, model.predict(inputs, verbose=0))
+    model.train_on_batch(inputs, targets)
+
+
+# one forward pass, one trace, no variables
+
+
+@every_model
+def test_convolutions_run_once_and_no_variable_is_added(name):
+    tf = _tensorflow()
+    found = explained(name)
+    function = found.explainer._map_function._some
+    assert function.experimental_get_tracing_count() == 1
+    graph = function.get_concrete_function().graph
+    own = tf.function(lambda inputs: found.model(inputs, training=False), autograph=False)
+    of_the_model = own.get_concrete_function(found.inputs).graph
+    in_the_head = [step for step in found.explainer.head.cut.steps if type(step.operation).__name__ == "Conv2D"]
+    assert 0 < convolutions_in(graph) <= convolutions_in(of_the_model) + 2 * len(in_the_head)  # replayed, and at zero
+    owned = {id(variable.value) for variable in found.model.variables}
+    assert all(id(variable) in owned for variable in graph.variables)
+
+
+def convolutions_in(graph):
+    """How often something is convolved, functions within functions included."""
+    definition = graph.as_graph_def()
+    graphs = [definition.node, *(function.node_def for function in definition.library.function)]
+    kinds = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
+    return sum(node.op in kinds for nodes in graphs for node in nodes)
+
+
+@every_model
+def test_one_trace_for_every_batch_and_class(name):
+    _tensorflow()
+    found = explained(name)
+    function, classes = found.explainer._map_function._some, found.explainer.num_classes
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CAMWarning)
+        found.explainer(taken(found.inputs, slice(0, 2)), classes - 1)
+        found.explainer(taken(found.inputs, slice(0, 1)), [0, "top1"])
+    assert function.experimental_get_tracing_count() == 1
+
+
+def _tensorflow():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("counts what TensorFlow traces")
+    import tensorflow as tf
+
+    return tf
+
+
+# errors
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_what_cannot_be_explained_says_so(name):
+    build, options, kind, words = ERRORS[name]
+    model = build()
+    before = state_of(model)
+    with pytest.raises(getattr(keras_cam.errors, kind), match=f"(?s){words}"):
+        explain(model, np.zeros((1, *zoo.IMAGE), "float32"), **options)
+    assert state_of(model) == before

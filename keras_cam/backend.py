@@ -22,6 +22,12 @@ def is_eager() -> bool:
     return True  # jax.jit and torch.compile trace through nested compiled functions by themselves
 
 
+def fetch_weights(model: keras.Model) -> None:
+    """Put a model's weights where its layers look for them: on JAX `fit` keeps them to itself while it runs."""
+    if keras.backend.backend() == "jax" and hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+
+
 def compile_function(
     function: Callable[..., Any],
     signature: Sequence[tuple[tuple[int | None, ...], str]],
@@ -31,7 +37,8 @@ def compile_function(
 
     TensorFlow: `tf.function` with this input signature, without XLA (measured 6 to 10 times slower than the plain
     graph for depthwise convolutions on CPU). JAX: `jax.jit`, the variables passed as arguments, so that the compiled
-    function follows training. torch: the function itself, outside of autograd.
+    function follows training; it is compiled once for every size that comes. torch: the function itself, outside of
+    autograd.
 
     Args:
         function: takes tensors, returns a structure of tensors; no Python side effects.
@@ -58,7 +65,12 @@ def compile_function(
         return lambda *arguments: jitted([variable.value for variable in variables()], *arguments)
     import torch
 
-    return torch.no_grad()(function)
+    def outside_autograd(*arguments: Tensor) -> Any:
+        # What a caller's inference_mode makes could not be differentiated by any more, as a head may have to be.
+        with torch.inference_mode(False), torch.no_grad():
+            return function(*arguments)
+
+    return outside_autograd
 
 
 def gradient(function: Callable[[list[Tensor]], tuple[Tensor, Any]], points: list[Tensor]) -> tuple[list[Tensor], Any]:
@@ -85,8 +97,11 @@ def gradient(function: Callable[[list[Tensor]], tuple[Tensor, Any]], points: lis
         return jax.grad(function, has_aux=True)(points)
     import torch
 
-    with torch.enable_grad():
-        points = [point.detach().requires_grad_(True) for point in points]
+    with torch.inference_mode(False), torch.enable_grad():
+        points = [(point.clone() if point.is_inference() else point).detach().requires_grad_(True) for point in points]
         scalar, rest = function(points)
-        gradients = torch.autograd.grad(scalar, points, materialize_grads=True)
+        if scalar.requires_grad:
+            gradients = torch.autograd.grad(scalar, points, materialize_grads=True)
+        else:  # torch does not take it then
+            gradients = tuple(torch.zeros_like(point) for point in points)
     return list(gradients), keras.tree.map_structure(lambda tensor: tensor.detach(), rest)

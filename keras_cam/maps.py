@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_cam.affine import can_fold, fold
 from keras_cam.attribute import attribute, channels_last, on_its_grid
-from keras_cam.backend import compile_function
+from keras_cam.backend import compile_function, fetch_weights
 from keras_cam.cam_op import weigh
 from keras_cam.graph import Cut
 from keras_cam.head import Head, find_head, loss_activation
@@ -42,6 +42,7 @@ class MapFunction:
 
     def __init__(self, model: keras.Model, **choices: Any) -> None:
         self._choices = choices
+        fetch_weights(model)
         self._prepare(find_head(model, **choices), model)  # says what is wrong with a model that is none
         self._model = weakref.ref(model)
 
@@ -65,9 +66,12 @@ class MapFunction:
         return Maps(*map(ops.convert_to_numpy, results))
 
     def refresh(self) -> MapFunction:
-        """Cut the model anew if its layers have changed; returns itself."""
+        """Cut the model anew if its layers have changed, and see to its weights; returns itself."""
         model = self._model()
-        if model is not None and self._state != _state_of(self._head.cut, model):
+        if model is None:
+            return self
+        fetch_weights(model)
+        if self._state != _state_of(self._head.cut, model):
             self._prepare(find_head(model, **self._choices), model)
         return self
 
@@ -106,6 +110,20 @@ class MapFunction:
         columns = zip(*(part[:3] for part in parts), strict=True)
         maps, bias, indices = (np.concatenate(arrays, axis=1) for arrays in columns)
         return Maps(maps, bias, indices, parts[0].logits, parts[0].predictions)
+
+
+_MAP_FUNCTIONS: weakref.WeakKeyDictionary[keras.Model, dict[Any, MapFunction]] = weakref.WeakKeyDictionary()
+
+
+def map_function_of(model: keras.Model, **choices: Any) -> MapFunction:
+    """The compiled maps of a model, kept while the model lives."""
+    if not isinstance(model, keras.Model):
+        return MapFunction(model, **choices)  # which says what is wrong with it
+    kept = _MAP_FUNCTIONS.setdefault(model, {})
+    key = tuple(choices.items())
+    if key not in kept:
+        kept[key] = MapFunction(model, **choices)
+    return kept[key]
 
 
 def _read_slots(cut: Cut) -> list[int]:

@@ -1,40 +1,168 @@
-"""Say in words what makes a result of little use, instead of a black picture."""
+"""Say in words what makes a result of little use, and what to do, instead of a black picture."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from keras_cam.explanation import Explanation
+from keras_cam.explanation import Explanation, Finding
+from keras_cam.graph import Cut
+from keras_cam.head import Head
+from keras_cam.operations import is_layer
 
 WARN_SLACK = 10  # a warning is for what is left out of a score, not for the last digit of a bfloat16
+FEW_CELLS = 4
+SATURATED = 1 - 1e-6
 
 
-def diagnose(result: Explanation, tolerance: float) -> list[str]:
-    """What is wrong with a result, in words.
+ALARMS = ("zero_map", "incomplete")  # what is worth a warning even if nobody looks at `result.diagnosis`
+
+
+def diagnose(result: Explanation, head: Head, fed: tuple[float, float], prepared: bool) -> tuple[Finding, ...]:
+    """Look for what makes a result of little use.
 
     Args:
         result: the explanation.
-        tolerance: how far map and bias may be from the score by rounding, as a share of the largest score.
+        head: what was found in the model.
+        fed: lowest and highest value that the model was fed.
+        prepared: whether a preprocess function prepared it.
 
     Returns:
-        One sentence or two for each thing found; empty where all is well.
+        What was found; empty where all is well.
     """
-    found = []
-    spatial = tuple(range(2, result.maps.ndim))
-    silent = np.flatnonzero(~result.maps.any(axis=(1, *spatial)))
-    if silent.size:
-        found.append(
-            f"The map of image {silent[0]} is zero everywhere: the features of {result.layer!r} or their weights are "
-            f"all zero (a dead ReLU, say), and the score is the bias alone. So it is for {silent.size} of "
-            f"{len(result)} images."
+    checks = (
+        _zero_maps(result),
+        _nothing_positive(result),
+        _incomplete(result, head.tolerance),
+        _few_cells(result),
+        _saturated(result),
+        _range(result, head.cut, fed, prepared),
+    )
+    return tuple(finding for check in checks for finding in check)
+
+
+def _spatial(result: Explanation) -> tuple[int, ...]:
+    return tuple(range(2, result.maps.ndim))
+
+
+def _any_nonzero(result: Explanation) -> np.ndarray:
+    """Which maps are not zero everywhere, (N, C)."""
+    return np.asarray(np.abs(result.maps).max(axis=_spatial(result)) > 0)
+
+
+def _images(mask: np.ndarray) -> tuple[int, ...]:
+    """The images for which a (N, C) mask holds for any class."""
+    return tuple(np.flatnonzero(mask.any(axis=1)).tolist())
+
+
+def _zero_maps(result: Explanation) -> Iterator[Finding]:
+    images = _images(~_any_nonzero(result))
+    if images:
+        yield Finding(
+            "zero_map",
+            f"The map of image {images[0]} is zero everywhere: the features of {result.layer!r} or their weights are "
+            f"all zero (a dead ReLU, say), and the score is the bias alone. So it is for {len(images)} of "
+            f"{len(result)} images. Look at the features with keras_cam.build_feature_model(model).",
+            images,
         )
+
+
+def _nothing_positive(result: Explanation) -> Iterator[Finding]:
+    nothing = (result.maps.max(axis=_spatial(result)) <= 0) & _any_nonzero(result)
+    images = _images(nothing)
+    if images:
+        slot = int(np.flatnonzero(nothing[images[0]])[0])
+        name = result.class_name(int(result.class_indices[images[0], slot]))
+        yield Finding(
+            "nothing_positive",
+            f"Everything in image {images[0]} speaks against {name!r}, whose score comes from the bias "
+            f"({result.bias[images[0], slot]:.3g}) alone: its heat map is drawn empty. Look at "
+            "heatmaps(signed=True), or at the class that the image speaks for.",
+            images,
+        )
+
+
+def _incomplete(result: Explanation, tolerance: float) -> Iterator[Finding]:
     # Measured against what is summed up, since rounding is: a logit may be a small difference of large sums.
-    summed = np.abs(result.maps).mean(axis=spatial) + np.abs(result.bias)
+    summed = np.abs(result.maps).mean(axis=_spatial(result)) + np.abs(result.bias)
     largest = np.abs(result.logits).max(axis=1, keepdims=True)
     error = (1 - result.completeness) * largest
-    if (error > WARN_SLACK * tolerance * np.maximum(largest, summed)).any():
-        found.append(
+    images = _images(error > WARN_SLACK * tolerance * np.maximum(largest, summed))
+    if images:
+        yield Finding(
+            "incomplete",
             f"The maps account for {result.completeness.min():.1%} of the score on the worst image and class: the head "
-            f"is {result.head}. See result.completeness."
+            f"is {result.head}. See result.completeness.",
+            images,
         )
-    return found
+
+
+def _few_cells(result: Explanation) -> Iterator[Finding]:
+    cells = result.maps.shape[2:]
+    everything = tuple(range(len(result)))
+    if set(cells) == {1}:
+        yield Finding(
+            "one_cell",
+            f"The maps have one cell and cannot say where: {result.layer!r} sees the whole image at once. Feed larger "
+            "images, or choose an earlier layer with layer=; keras_cam.inspect_model(model) lists them.",
+            everything,
+        )
+    elif min(cells) < FEW_CELLS:
+        yield Finding(
+            "few_cells",
+            f"The maps have {' x '.join(map(str, cells))} cells: a cell stands for {1 / min(cells):.0%} of the image's "
+            "length, and what is smaller cannot be told apart. Feed larger images, or choose an earlier layer with "
+            "layer=; keras_cam.inspect_model(model) lists them.",
+            everything,
+        )
+
+
+def _saturated(result: Explanation) -> Iterator[Finding]:
+    if result.activation not in ("softmax", "sigmoid"):
+        return
+    chosen = np.take_along_axis(result.probabilities, result.class_indices, axis=1)
+    images = _images(chosen >= SATURATED)
+    if images:
+        yield Finding(
+            "saturated",
+            f"The model gives image {images[0]} a probability of {chosen[images[0]].max():.7f}. The map is made from "
+            "the score before the softmax or sigmoid, so it still tells; gradients of the probability would vanish.",
+            images,
+        )
+
+
+def _range(result: Explanation, cut: Cut, fed: tuple[float, float], prepared: bool) -> Iterator[Finding]:
+    rescales = _rescales(cut)
+    everything = tuple(range(len(result)))
+    if not result.images or rescales is None:
+        return
+    if rescales and fed[1] <= 1 and fed[1] > fed[0]:
+        yield Finding(
+            "scaled_twice",
+            f"The model was fed values of {fed[0]:.3g} to {fed[1]:.3g} and rescales its input itself, as for 0..255. "
+            "Give images of 0..255, without a preprocess function that scales them.",
+            everything,
+        )
+    elif not rescales and not prepared and fed[1] > 2:
+        yield Finding(
+            "not_scaled",
+            f"The model was fed values of {fed[0]:.3g} to {fed[1]:.3g} and has no Rescaling or Normalization layer. If "
+            "it was trained on [0, 1] or [-1, 1], pass preprocess=, such as keras.applications.NAME.preprocess_input.",
+            everything,
+        )
+
+
+def _rescales(cut: Cut) -> bool | None:
+    """Whether the model rescales what it is fed before its first convolution; None where it starts in another way."""
+    slot = cut.program.inputs[cut.image_input]
+    reached = {slot}
+    for step in cut.program.steps:
+        if not reached.intersection(step.inputs):
+            continue
+        reached.update(step.outputs)
+        if is_layer(step.operation, {"Rescaling", "Normalization"}):
+            return True
+        if getattr(step.operation, "kernel_size", None) is not None:
+            return False
+    return None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import warnings
-import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_cam.classes import adds_an_axis, resolve_classes
-from keras_cam.diagnosis import diagnose
+from keras_cam.diagnosis import ALARMS, diagnose
 from keras_cam.errors import (
     CAMError,
     CAMWarning,
@@ -26,10 +26,9 @@ from keras_cam.geometry import Grid, grid_of
 from keras_cam.graph import describe
 from keras_cam.head import AFFINE, NOT_AFFINE, Head
 from keras_cam.inputs import Inputs, load_inputs
-from keras_cam.maps import MapFunction, Maps
+from keras_cam.maps import Maps, map_function_of
 
 METHODS = ("auto", "cam")
-_MAP_FUNCTIONS: weakref.WeakKeyDictionary[keras.Model, dict[Any, MapFunction]] = weakref.WeakKeyDictionary()
 
 
 class Explainer:
@@ -86,7 +85,7 @@ class Explainer:
             raise InvalidOptionError(f"batch_size must be 1 or more. Received: {batch_size}.")
         if isinstance(class_names, str):
             raise InvalidClassError(f"class_names must be a list of names. Received: the string {class_names!r}.")
-        self._map_function = _map_function_of(model, output=output, layer=layer, image_input=image_input)
+        self._map_function = map_function_of(model, output=output, layer=layer, image_input=image_input)
         self._model_name = model.name
         self._warned = False
         self.class_names = None if class_names is None else tuple(map(str, class_names))
@@ -143,10 +142,11 @@ class Explainer:
             The explanation.
         """
         indices = resolve_classes(classes, len(inputs), self.num_classes, self.class_names)
-        parts = [
-            self._run(batch, None if indices is None else indices[part])
-            for part, batch in inputs.batches(self.batch_size, self.preprocess)
-        ]
+        parts, fed = [], (np.inf, -np.inf)
+        for part, batch in inputs.batches(self.batch_size, self.preprocess):
+            image = batch[self.head.cut.image_input]
+            fed = min(fed[0], float(image.min())), max(fed[1], float(image.max()))
+            parts.append(self._run(batch, None if indices is None else indices[part]))
         grids = {part.maps.shape[2:] for part in parts}
         if len(grids) > 1:
             raise InvalidImageError(
@@ -171,8 +171,7 @@ class Explainer:
             fit=inputs.fit,
             grid=self._grid(inputs, found.maps.shape[2:]),
         )
-        self._warn(result)
-        return result
+        return self._diagnosed(result, fed)
 
     def _grid(self, inputs: Inputs, shape: tuple[int, ...]) -> Grid | None:
         """Where the cells lie: those of the finest feature map, on which the others were added up."""
@@ -206,12 +205,14 @@ class Explainer:
                 f"{scores[:5]}. Look for NaN in its weights, or a preprocess function that overflows."
             )
 
-    def _warn(self, result: Explanation) -> None:
-        """Say once for each explainer what makes its maps of little use."""
-        found = [] if self._warned else diagnose(result, self.head.tolerance)
-        for words in found:
-            self._warned = True
-            warnings.warn(f"Model {self._model_name!r}: {words}", CAMWarning, stacklevel=4)
+    def _diagnosed(self, result: Explanation, fed: tuple[float, float]) -> Explanation:
+        """The result with what was found amiss, of which the worst is warned of, once for each explainer."""
+        found = diagnose(result, self.head, fed, self.preprocess is not None)
+        for finding in found:
+            if finding.name in ALARMS and not self._warned:
+                warnings.warn(f"Model {self._model_name!r}: {finding.words}", CAMWarning, stacklevel=4)
+                self._warned = True
+        return replace(result, diagnosis=found)
 
 
 def explain(model: keras.Model, images: Any, *, classes: Any = "top1", **options: Any) -> Explanation:
@@ -286,14 +287,3 @@ def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **optio
     if inputs.single:
         return heatmaps[0]
     return np.stack(heatmaps) if len({maps.shape for maps in heatmaps}) == 1 else heatmaps
-
-
-def _map_function_of(model: keras.Model, **choices: Any) -> MapFunction:
-    """The compiled maps of a model, kept while the model lives."""
-    if not isinstance(model, keras.Model):
-        return MapFunction(model, **choices)  # which says what is wrong with it
-    kept = _MAP_FUNCTIONS.setdefault(model, {})
-    key = tuple(choices.items())
-    if key not in kept:
-        kept[key] = MapFunction(model, **choices)
-    return kept[key]

@@ -153,7 +153,9 @@ def _moved(step: Step, program: Program, inputs: list[tuple[Axis, ...]]) -> tupl
         return None
     spatial = _spatial(program, step.outputs[0], channels_first(program, step.outputs[0]))
     if is_operation(operation, {"Pad"}):
-        return _padded_by_operation(operation, axes, channels_first(program, step.outputs[0]))
+        pads = [tuple(pair) for pair in operation.pad_width]
+        pads = pads[2:] if channels_first(program, step.outputs[0]) else pads[1:-1]
+        return _shifted(axes, [(-before, before + after) for before, after in pads])
     if all(length == 1 for length in spatial) and not all(axis.length == 1 for axis in axes):
         return None
     if all(length in (None, axis.length) for length, axis in zip(spatial, axes, strict=True)):
@@ -224,12 +226,6 @@ def _padded(layer: Any, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
 def _cropped(layer: Any, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
     crops = [layer.cropping] if len(axes) == 1 else layer.cropping
     return _shifted(axes, [(before, -before - after) for before, after in crops])
-
-
-def _padded_by_operation(operation: Any, axes: tuple[Axis, ...], first: bool) -> tuple[Axis, ...]:
-    pads = [tuple(pair) for pair in operation.pad_width]
-    pads = pads[2:] if first else pads[1:-1]
-    return _shifted(axes, [(-before, before + after) for before, after in pads])
 
 
 def _center_cropped(layer: Any, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:

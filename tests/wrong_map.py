@@ -16,7 +16,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-import tensorflow as tf
 from applications import MEMBERS, build, draw_pictures
 
 import keras_cam
@@ -88,7 +87,9 @@ class Usual:
 
 
 def usual_maps(model: keras.Model, pictures: np.ndarray) -> Usual:
-    """The maps that the last Conv2D gives, for a model that ends in Dense and logits."""
+    """The maps that the last Conv2D gives, for a model that ends in Dense and logits; needs TensorFlow."""
+    import tensorflow as tf
+
     layer = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)][-1]
     with tf.GradientTape() as tape:
         features, logits = keras.Model(model.input, [layer.output, model.output])(pictures, training=False)

@@ -76,13 +76,31 @@ def record(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if getattr(layer, "_call_has_training_arg", False):
         kwargs = {**kwargs, "training": False}
     try:
-        return layer.call(*args, **kwargs)
+        outputs = layer.call(*args, **kwargs)
     except Exception as error:  # whatever the caller's code raises on a tensor without values
         raise UnsupportedModelError(
             f"{layer.name!r} ({type(layer).__name__}) cannot be taken apart: its call() does not run on symbolic "
             f"tensors ({type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}). "
             "Write it with Keras layers and keras.ops, or build the model functionally."
         ) from error
+    if _holds_values(outputs, (args, kwargs)):
+        raise UnsupportedModelError(
+            f"{layer.name!r} ({type(layer).__name__}) cannot be taken apart: its call() computes with its own weights "
+            "before the images come in, which would not follow training. Put that into a layer of its own."
+        )
+    return outputs
+
+
+def _holds_values(outputs: Any, arguments: Any) -> bool:
+    """Whether recorded nodes hold tensors of values: what `call` made of its weights, say, as they were that moment."""
+    known = {id(tensor): None for tensor in keras.tree.flatten(arguments)}
+    tensors = (tensor for tensor in keras.tree.flatten(outputs) if isinstance(tensor, keras.KerasTensor))
+    nodes = _nodes_in_order(tensors, known)
+    return any(
+        keras.ops.is_tensor(argument)
+        for node in nodes
+        for argument in keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
+    )
 
 
 class _Writer:

@@ -100,10 +100,12 @@ def cut(
     while True:
         program, logits, activation = without_last_activation(program, output_slot)
         slots = _slots_of_layer(program, layer, logits) if layer is not None else find_features(program, logits)
-        opened = open_first_unknown(program, slots, logits)
+        opened = open_first_unknown(program, slots or list(program.inputs), logits)
         if opened is None:
             break
         program = opened
+    if layer is not None and not slots:
+        raise _no_such_layer(program, layer, logits)
     slots = [slot for slot in slots if slot not in program.inputs]
     if not slots:
         _check_no_opaque(program)
@@ -163,17 +165,11 @@ def _chosen_input(program: Program, image_input: int | str | None, images: list[
 
 
 def _slots_of_layer(program: Program, layer: str, logits: int) -> list[int]:
-    """The outputs of the layer of this path or name, checked to have a place and to reach the logits."""
-    on_the_way, placed = program.steps_between(program.inputs, logits), placed_slots(program)
+    """The outputs of the layer of this path or name, checked to have a place; none where it is not on the way."""
+    on_the_way = program.steps_between(program.inputs, logits)
     matches = [step for step in on_the_way if step.path == layer]
     matches = matches or [step for step in on_the_way if step.operation.name == layer]
-    if not matches:
-        with_place = [step.path for step in on_the_way if step.outputs[0] in placed]
-        raise InvalidOptionError(
-            f"Model {program.name!r} has no layer {layer!r} on the way to its output. Layers with a place in the image "
-            f"end with: {', '.join(map(repr, with_place[-8:]))}. keras_cam.inspect_model(model) lists them."
-        )
-    slots = [slot for step in matches for slot in step.outputs]
+    slots, placed = [slot for step in matches for slot in step.outputs], placed_slots(program)
     for slot in slots:
         if slot not in placed:
             raise InvalidOptionError(
@@ -181,6 +177,16 @@ def _slots_of_layer(program: Program, layer: str, logits: int) -> list[int]:
                 "layer before the pooling."
             )
     return slots
+
+
+def _no_such_layer(program: Program, layer: str, logits: int) -> InvalidOptionError:
+    placed = placed_slots(program)
+    steps = program.steps_between(program.inputs, logits)
+    with_place = [step.path for step in steps if step.outputs[0] in placed]
+    return InvalidOptionError(
+        f"Model {program.name!r} has no layer {layer!r} on the way to its output. Layers with a place in the image "
+        f"end with: {', '.join(map(repr, with_place[-8:]))}. keras_cam.inspect_model(model) lists them."
+    )
 
 
 def _inputs_behind(program: Program, slot: int) -> set[int]:

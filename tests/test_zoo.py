@@ -26,7 +26,7 @@ def explained(name):
     before = state_of(model)
     explainer = Explainer(model, **entry.options)
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+        warnings.simplefilter("always", CAMWarning)
         result = explainer(inputs, "all")
         top = explainer(inputs)
     return SimpleNamespace(
@@ -51,7 +51,10 @@ def state_of(model):
     flat = model._flatten_layers()
     seen = [(id(one), one.name, one.trainable, one.built, id(getattr(one, "activation", None))) for one in flat]
     tensors = [id(tensor) for tensor in (*(getattr(model, "inputs", ()) or ()), *(getattr(model, "outputs", ()) or ()))]
-    weights = [(variable.path, variable.trainable, np.asarray(variable.value).tolist()) for variable in model.variables]
+    weights = [
+        (variable.path, variable.trainable, keras.ops.convert_to_numpy(variable.value).tolist())
+        for variable in model.variables
+    ]
     return json.dumps([config, seen, tensors, weights, str(model.losses)], default=str)
 
 
@@ -64,7 +67,7 @@ def chosen(name, outputs):
         outputs = outputs[zoo.model(name).output_names.index(output)]
     else:
         outputs = keras.tree.flatten(outputs)[output]
-    return np.asarray(outputs, "float32").reshape(len(outputs), -1)
+    return keras.ops.convert_to_numpy(outputs).astype("float32").reshape(len(outputs), -1)
 
 
 def taken(inputs, index):
@@ -287,3 +290,49 @@ def test_what_cannot_be_explained_says_so(name):
     with pytest.raises(getattr(keras_cam.errors, kind), match=f"(?s){words}"):
         explain(model, np.zeros((1, *zoo.IMAGE), "float32"), **options)
     assert state_of(model) == before
+
+
+# layer=
+
+EARLIER = {  # model -> layer before the feature maps, kind of head from there on
+    "nested": ("level_1/conv_1", "position_dependent"),
+    "nested four deep": ("level_4/level_3/level_2/level_1/act_1", "position_dependent"),
+    "two scales": ("conv_2", "position_dependent"),
+    "residual": ("act_1", "position_dependent"),
+    "squeeze and excite": ("conv_2", "affine_per_sample"),
+    "hidden ReLU": ("norm_1", "position_dependent"),
+    "custom layer pools": ("inner_1", "position_dependent"),
+    "backbone is a custom layer": ("inner_1", "position_dependent"),
+}
+
+
+@pytest.mark.parametrize("name", EARLIER)
+def test_a_layer_of_the_callers_choice(name):
+    layer, kind = EARLIER[name]
+    explainer = Explainer(zoo.model(name), layer=layer)
+    result = explainer(zoo.inputs(name), "all")
+    assert (result.layer.split("/")[-1], explainer.head.kind) == (layer.split("/")[-1], kind)
+    assert 1 - result.completeness.min() <= 1e-5
+    same = np.abs(result.maps - explained(name).result.maps).max() < 1e-5
+    assert same == (name == "squeeze and excite")  # a gate that is frozen only scales
+
+
+@pytest.mark.parametrize(
+    "name", ["nested", "nested two deep", "head is a custom layer", "two scales", "Flatten and MLP"]
+)
+def test_the_layer_that_is_found_can_be_asked_for(name):
+    """By its path, and by its last name where no other layer has it."""
+    found = explained(name).result
+    for layer in {found.layer.split(" + ")[0], found.layer.split(" + ")[0].split("/")[-1]}:
+        result = explain(zoo.model(name), zoo.inputs(name), classes="all", layer=layer)
+        if " + " not in found.layer:
+            np.testing.assert_allclose(result.maps, found.maps, rtol=1e-5, atol=1e-6)
+        assert 1 - result.completeness.min() <= 1e-5
+
+
+@pytest.mark.xfail(strict=True, reason="a MaxPooling2D in the head is not frozen: the biases before it are lost")
+def test_a_layer_before_a_local_maximum():
+    name = "MaxPooling, Flatten and MLP"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CAMWarning)
+        assert explain(zoo.model(name), zoo.inputs(name), layer="conv_1").completeness.min() > 1 - 1e-5

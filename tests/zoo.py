@@ -13,6 +13,7 @@ from zoo_parts import (
     WIDTH,
     BackboneLayer,
     Convolution,
+    CosineHead,
     GeneralizedMean,
     HeadLayer,
     OwnTrainStep,
@@ -22,6 +23,7 @@ from zoo_parts import (
     Subclassed,
     SubclassedAroundBackbone,
     SubclassedRaw,
+    SubclassedTemperature,
     SubclassedTwoOutputs,
     Warp,
     after_maps,
@@ -374,6 +376,8 @@ ZOO = {
         lambda: built(SubclassedTwoOutputs(), {"image": np.zeros((1, *IMAGE), "float32")}), options={"output": "kind"}
     ),
     "subclassed, reloaded": Entry(lambda: reloaded(built(Subclassed()))),
+    "subclassed, computes with its weights": Entry(lambda: built(SubclassedTemperature())),
+    "head computes with its weights": Entry(lambda: after_maps(CosineHead(), layers.Softmax())),
     "raw TensorFlow in call": Entry(lambda: built(SubclassedRaw()), AFFINE_NONNEGATIVE),
     "train_step of its own": Entry(lambda: (lambda old: OwnTrainStep(old.input, old.output))(after_pooling(dense()))),
     # layouts and dtypes
@@ -688,7 +692,7 @@ def fresh(name):
 
 
 def randomize(made):
-    """Random weights everywhere, biases and BatchNormalization statistics included, small enough to keep features sound."""
+    """Random weights everywhere, biases and BatchNormalization statistics included; scores stay small."""
     generator = np.random.default_rng(7)
     for variable in made.variables:
         if "float" not in keras.backend.standardize_dtype(variable.dtype) or "seed" in variable.path:

@@ -98,7 +98,7 @@ class BackboneLayer(layers.Layer):
         super().__init__(**options)
         self.ends = ends
         self.flip, self.rescale = layers.RandomFlip(), layers.Rescaling(2.0, offset=-1.0)
-        self.conv_1 = layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")
+        self.conv_1 = layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="inner_1")
         self.conv_2 = layers.Conv2D(CHANNELS, 3, padding="same", activation="relu")
         self.pooling, self.dropout, self.last = gap(), layers.Dropout(0.5), dense()
 
@@ -225,6 +225,36 @@ class SubclassedRaw(keras.Model):
 
     def call(self, images):
         return self.last(tf.reduce_mean(tf.nn.relu6(self.conv(images)), axis=[1, 2]))
+
+
+@keras.saving.register_keras_serializable("zoo")
+class SubclassedTemperature(Subclassed):
+    """Computes with a weight of its own: what a graph on paper would keep of it is the number of the day."""
+
+    def build(self, shape):
+        self.conv.build(shape)
+        self.last.build((None, CHANNELS))
+        self.log_temperature = self.add_weight(shape=(), initializer="ones", name="log_temperature")
+        self.built = True
+
+    def call(self, images, training=None):
+        x = ops.mean(self.conv(images), axis=(1, 2))
+        return self.last(x * ops.exp(self.log_temperature))
+
+
+@keras.saving.register_keras_serializable("zoo")
+class CosineHead(layers.Layer):
+    """A layer made of layers that reads the kernel of one of them."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.pooling, self.last = layers.GlobalAveragePooling2D(), layers.Dense(CLASSES, use_bias=False)
+
+    def build(self, shape):
+        self.last.build((None, shape[-1]))
+
+    def call(self, features):
+        return ops.matmul(self.pooling(features), ops.normalize(self.last.kernel, axis=0))
 
 
 @keras.saving.register_keras_serializable("zoo")

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_cam.images import resize
-from keras_cam.render import beside, caption, overlay
+from keras_cam.render import beside, caption, fitted, overlay
 
 __all__ = ["CARD_WIDTH", "probe_card"]
 
@@ -32,18 +31,10 @@ def probe_card(picture: np.ndarray, heatmap: np.ndarray, lines: Sequence[str], *
     >>> probe_card(np.zeros((32, 32, 3), "uint8"), np.zeros((4, 4)), ["epoch 0"]).shape
     (412, 700, 3)
     """
-    scaled = _fitted(picture, (CARD_WIDTH - GAP) // 2)
+    scaled = fitted(picture, (CARD_WIDTH - GAP) // 2)
     pair = beside([scaled, overlay(scaled, heatmap)], gap=GAP)
     mark = np.full((MARK_HEIGHT, CARD_WIDTH, 3), WRONG if wrong else RIGHT, np.uint8)
     return caption(np.concatenate([_centred(pair), mark]), lines)
-
-
-def _fitted(picture: np.ndarray, width: int) -> np.ndarray:
-    """Scale a picture to `width`, or to twice that in height where it is taller still."""
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    if height > 2 * width:
-        height, width = 2 * width, max(1, round(2 * width * width / height))
-    return resize(picture, (height, width))
 
 
 def _centred(pair: np.ndarray) -> np.ndarray:

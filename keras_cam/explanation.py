@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import os
-import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 import numpy as np
 
+from keras_cam.archive import read, write
+from keras_cam.drawn import Drawn
 from keras_cam.errors import InvalidDataError, InvalidOptionError
 from keras_cam.fitting import placement, seen
-from keras_cam.geometry import Axis, Grid, even_grid
+from keras_cam.geometry import Grid, even_grid
+from keras_cam.heatmap import common_mode, place
 from keras_cam.heatmap import normalize as scaled
-from keras_cam.heatmap import place
-from keras_cam.render import DEFAULT_COLORMAP, figure, overlay
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-FACTS = ("method", "layer", "head", "activation", "class_names", "fit")
+FACTS = ("method", "layer", "head", "activation", "class_names", "fit", "diagnosis")
 ALIGNMENTS = ("receptive_field", "stretch")
 ARRAYS = ("maps", "class_indices", "logits", "probabilities", "bias")
 
 
+class Finding(NamedTuple):
+    """One thing that was found.
+
+    Attributes:
+        name: a word to look for, such as "zero_map".
+        words: what was found and what to do.
+        images: which images it is about.
+    """
+
+    name: str
+    words: str
+    images: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Explanation(Drawn):
     """Where a model looked: maps of C classes of N images, and all that is needed to check and draw them.
 
     Attributes:
@@ -48,6 +58,7 @@ class Explanation:
         head: what the model's head is, in words.
         activation: what made the probabilities of the logits: "softmax", "sigmoid", ...; "linear": they are values.
         class_names: names of the n classes, or None.
+        diagnosis: what makes the result of little use, in words; empty where all is well.
     """
 
     maps: np.ndarray
@@ -63,6 +74,7 @@ class Explanation:
     class_names: tuple[str, ...] | None = None
     grid: Grid | None = None
     fit: str = "stretch"
+    diagnosis: tuple[Finding, ...] = ()
 
     def __len__(self) -> int:
         """Number of images."""
@@ -101,6 +113,7 @@ class Explanation:
         self,
         normalize: str | tuple[float, float] | None = "image",
         *,
+        signed: bool = False,
         align: str = "receptive_field",
         interpolation: str = "bilinear",
     ) -> list[np.ndarray]:
@@ -109,6 +122,7 @@ class Explanation:
         Args:
             normalize: "image" (default): the positive part over its maximum, so in [0, 1], for each map; "minmax";
                 "batch": one maximum for all; a range (low, high); None: logit units, signed.
+            signed: True keeps what speaks against the class: in [-1, 1], zero at 0, the largest magnitude at 1 or -1.
             align: "receptive_field" (default): each cell over the pixels that it sees; "stretch": the map stretched
                 over the picture, as most libraries do.
             interpolation: "bilinear" (default), "bicubic", or "nearest" to see the cells.
@@ -127,10 +141,8 @@ class Explanation:
             self._placed(maps, image.shape[:2], align, interpolation)
             for maps, image in zip(self.maps, self.images, strict=True)
         ]
-        if normalize == "batch":  # one maximum over pictures of several sizes
-            highest = max(float(maps.max()) for maps in placed)
-            return [scaled(maps, (0.0, highest)) if highest > 0 else np.zeros_like(maps) for maps in placed]
-        return [scaled(maps, normalize) for maps in placed]
+        mode = None if normalize is None else common_mode(placed, normalize, signed=signed)
+        return [scaled(maps, mode, signed=signed) for maps in placed]
 
     def _placed(self, maps: np.ndarray, size: tuple[int, int], align: str, interpolation: str) -> np.ndarray:
         """Maps (C, h, w) over a picture of a size: through the grid, and back through what brought it to the model."""
@@ -146,38 +158,6 @@ class Explanation:
         framed = np.zeros_like(placed)  # what was cut off was not seen, and can be no evidence
         framed[..., rows, columns] = placed[..., rows, columns]
         return framed
-
-    def overlays(self, *, colormap: str = DEFAULT_COLORMAP, alpha: float = 0.6) -> list[list[np.ndarray]]:
-        """The pictures with their maps drawn over.
-
-        Args:
-            colormap: a colour map that `keras_cam.overlay` knows.
-            alpha: opacity where the map is hottest, in [0, 1].
-
-        Returns:
-            For each image a list of C uint8 RGB (H, W, 3) pictures.
-        """
-        return [
-            [overlay(image, heat, colormap=colormap, alpha=alpha) for heat in heats]
-            for image, heats in zip(self.images, self.heatmaps(), strict=True)
-        ]
-
-    def plot(self, *, colormap: str = DEFAULT_COLORMAP) -> Figure:
-        """Draw every map: picture, heat map with a colour bar in logit units, overlay; class and probability above.
-
-        Args:
-            colormap: a colour map that `keras_cam.overlay` knows.
-
-        Returns:
-            A `matplotlib.figure.Figure`; in a notebook it shows itself, elsewhere call `.savefig(path)`.
-        """
-        rows = [(image, slot) for image in range(len(self)) for slot in range(self.maps.shape[1])]
-        return figure(
-            [self.images[image] for image, _ in rows],
-            [self.maps[row] for row in rows],
-            [self.title(image, slot) for image, slot in rows],
-            colormap=colormap,
-        )
 
     def title(self, image: int, slot: int = 0) -> str:
         """Class and probability of one map.
@@ -202,14 +182,8 @@ class Explanation:
         Returns:
             The path written to.
         """
-        target = Path(path)
-        target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
         facts = {name: getattr(self, name) for name in FACTS}
-        facts["grid"] = None if self.grid is None else asdict(self.grid)
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        arrays |= {f"image_{index}": image for index, image in enumerate(self.images)}
-        np.savez_compressed(target, facts=np.array(json.dumps({**facts, "images": len(self.images)})), **arrays)
-        return target
+        return write(path, facts, {name: getattr(self, name) for name in ARRAYS}, self.images, self.grid)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Explanation:
@@ -224,20 +198,7 @@ class Explanation:
         Raises:
             InvalidDataError: the file is not one of ours.
         """
-        target = Path(path)
-        if not target.exists() and target.suffix != ".npz":
-            target = target.with_name(target.name + ".npz")
-        try:
-            with open(target, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-                facts: dict[str, Any] = json.loads(file["facts"].item())
-                arrays = {name: file[name] for name in ARRAYS}
-                images = tuple(file[f"image_{index}"] for index in range(facts.pop("images")))
-        except (KeyError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise InvalidDataError(
-                f"{os.fspath(path)!r} is not a saved Explanation: {error}. Write one with result.save(path)."
-            ) from error
-        names, grid = facts.pop("class_names"), facts.pop("grid")
-        if grid is not None:
-            axes = tuple(Axis(**axis) for axis in grid.pop("axes"))
-            grid = Grid(axes, tuple(grid.pop("image")), **grid)
-        return cls(**arrays, images=images, class_names=None if names is None else tuple(names), grid=grid, **facts)
+        parts = read(path, ARRAYS)
+        names = parts.pop("class_names")
+        found = tuple(Finding(name, words, tuple(images)) for name, words, images in parts.pop("diagnosis"))
+        return cls(**parts, class_names=None if names is None else tuple(names), diagnosis=found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from keras_cam.errors import InvalidImageError, InvalidOptionError
 from keras_cam.images import checked_range, checked_size
 
-__all__ = ["INTERPOLATIONS", "NORMALIZATIONS", "normalize", "place"]
+__all__ = ["INTERPOLATIONS", "NORMALIZATIONS", "common_mode", "limits_of", "normalize", "place"]
 
 
 def place(
@@ -83,8 +83,8 @@ def _averages(position: np.ndarray, count: int, reach: float) -> np.ndarray:
     return (np.maximum(np.minimum(high, right) - np.maximum(low, left), 0) / reach).astype(np.float32)
 
 
-def normalize(maps: Any, mode: str | tuple[float, float] | None = "image") -> np.ndarray:
-    """Scale maps to [0, 1] for drawing, without ever making heat out of nothing.
+def normalize(maps: Any, mode: str | tuple[float, float] | None = "image", *, signed: bool = False) -> np.ndarray:
+    """Scale maps to [0, 1], or signed ones to [-1, 1], for drawing, without ever making heat out of nothing.
 
     Args:
         maps: (..., h, w), any finite values.
@@ -94,28 +94,85 @@ def normalize(maps: Any, mode: str | tuple[float, float] | None = "image") -> np
             "minmax": each map's own minimum and maximum.
             (low, high): these two numbers; what lies outside is clipped.
             None: nothing is changed.
+        signed: True keeps zero at 0 and the sign of everything: the largest magnitude, of a map ("image") or of all
+            ("batch") or of `(low, high)`, becomes 1 or -1.
 
     Returns:
-        float32, the shape of `maps`. A map without positive values (or, for "minmax", a constant one) is all zeros.
+        float32, the shape of `maps`. A map without positive values (for "minmax" a constant one, for `signed` a zero
+        one) is all zeros.
 
     Raises:
         InvalidImageError: maps that are not finite or have no two spatial axes.
-        InvalidOptionError: an unknown mode.
+        InvalidOptionError: an unknown mode, or "minmax" for signed maps, where it would move zero.
 
     >>> normalize([[-1.0, 2.0, 4.0]]).tolist()
     [[0.0, 0.5, 1.0]]
+    >>> normalize([[-1.0, 2.0, 4.0]], signed=True).tolist()
+    [[-0.25, 0.5, 1.0]]
     """
     maps = checked_maps(maps)
     if mode is None:
         return np.array(maps)
-    if isinstance(mode, str):
-        if mode not in NORMALIZATIONS:
-            raise InvalidOptionError(
-                f"normalize must be one of {sorted(NORMALIZATIONS)}, a range (low, high) or None. Received: {mode!r}."
-            )
-        return NORMALIZATIONS[mode](maps)
-    low, high = checked_range(mode, "A range to normalize by")
-    return np.clip((maps.astype(np.float64) - low) / (high - low), 0, 1).astype(np.float32)
+    low, high = limits_of(maps, mode, signed=signed)
+    if signed or not low.any():
+        low, high = low.astype(np.float32), high.astype(np.float32)
+        return np.divide(np.clip(maps, low, high), high, out=np.zeros_like(maps), where=high > 0)
+    wide = np.subtract(maps, low, dtype=np.float64)  # the span of a float32 map may not fit in float32
+    scaled = np.divide(wide, high - low, out=np.zeros_like(wide), where=high > low)
+    return np.clip(scaled, 0, 1).astype(np.float32)
+
+
+def limits_of(
+    maps: Any, mode: str | tuple[float, float] = "image", *, signed: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Say what `normalize` draws as 0 (signed: -1) and as 1, in the units of the maps: the ends of their colour bars.
+
+    Args:
+        maps: (..., h, w), any finite values.
+        mode: as for `normalize`, but for None.
+        signed: as for `normalize`.
+
+    Returns:
+        The lower and the upper limits, float64 (..., 1, 1); equal ones where there is nothing to draw.
+
+    Raises:
+        InvalidImageError: maps that are not finite or have no two spatial axes.
+        InvalidOptionError: an unknown mode, or "minmax" for signed maps.
+
+    >>> low, high = limits_of([[-1.0, 2.0, 4.0]], signed=True)
+    >>> low.item(), high.item()
+    (-4.0, 4.0)
+    """
+    maps = checked_maps(maps)
+    if not isinstance(mode, str):
+        low, high = (np.full((*maps.shape[:-2], 1, 1), end) for end in checked_range(mode, "A range to normalize by"))
+        largest = np.maximum(np.abs(low), np.abs(high))
+        return (-largest, largest) if signed else (low, high)
+    if mode not in NORMALIZATIONS:
+        raise InvalidOptionError(
+            f"normalize must be one of {sorted(NORMALIZATIONS)}, a range (low, high) or None. Received: {mode!r}."
+        )
+    if signed and mode == "minmax":
+        raise InvalidOptionError(
+            "normalize='minmax' would move zero, which signed maps keep. Received: signed=True with it. "
+            "Use normalize='image', 'batch' or a range."
+        )
+    low, high = NORMALIZATIONS[mode](np.abs(maps) if signed else maps)
+    return (-high, high) if signed else (low, high)
+
+
+def common_mode(
+    maps: Iterable[np.ndarray], mode: str | tuple[float, float], *, signed: bool = False
+) -> str | tuple[float, float]:
+    """Turn "batch" over maps of several sizes into the one range that it stands for; other modes stay as they are.
+
+    >>> common_mode([np.ones((2, 2)), np.full((1, 3), 4.0)], "batch")
+    (0.0, 4.0)
+    """
+    if mode != "batch":
+        return mode
+    highest = max(float(limits_of(each, "batch", signed=signed)[1].max(initial=0)) for each in maps)
+    return (0.0, highest) if highest > 0 else "image"
 
 
 def checked_maps(maps: Any) -> np.ndarray:
@@ -155,24 +212,20 @@ def _nearest(position: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     yield np.floor(position + 0.5), np.ones_like(position)
 
 
-def _over_own_maximum(maps: np.ndarray) -> np.ndarray:
-    return _positive_share(maps, maps.max(axis=(-2, -1), keepdims=True))
+def _own_maximum(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    highest = maps.max(axis=(-2, -1), keepdims=True).astype(np.float64)
+    return np.zeros_like(highest), np.maximum(highest, 0)
 
 
-def _over_batch_maximum(maps: np.ndarray) -> np.ndarray:
-    return _positive_share(maps, maps.max(keepdims=True, initial=0))
+def _batch_maximum(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    highest = np.full((*maps.shape[:-2], 1, 1), maps.max(initial=0), np.float64)
+    return np.zeros_like(highest), highest
 
 
-def _positive_share(maps: np.ndarray, highest: np.ndarray) -> np.ndarray:
-    return np.divide(np.maximum(maps, 0), highest, out=np.zeros_like(maps), where=highest > 0)
-
-
-def _min_to_max(maps: np.ndarray) -> np.ndarray:
-    wide = maps.astype(np.float64)  # the span of a float32 map may not fit in float32
-    low = wide.min(axis=(-2, -1), keepdims=True)
-    span = wide.max(axis=(-2, -1), keepdims=True) - low
-    return np.divide(wide - low, span, out=np.zeros_like(wide), where=span > 0).astype(np.float32)
+def _own_ends(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    low, high = (end(axis=(-2, -1), keepdims=True).astype(np.float64) for end in (maps.min, maps.max))
+    return low, high
 
 
 INTERPOLATIONS = {"bilinear": _bilinear, "bicubic": _bicubic, "nearest": _nearest}
-NORMALIZATIONS = {"image": _over_own_maximum, "batch": _over_batch_maximum, "minmax": _min_to_max}
+NORMALIZATIONS = {"image": _own_maximum, "batch": _batch_maximum, "minmax": _own_ends}

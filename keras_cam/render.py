@@ -1,41 +1,35 @@
-"""Colour, blend, caption and lay out: arrays in, uint8 RGB pictures out."""
+"""Blend, caption, lay out and write: arrays in, uint8 RGB pictures out."""
 
 from __future__ import annotations
 
+import io
 import os
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 import PIL.Image
 
+from keras_cam.colors import checked_heat, colorize
 from keras_cam.errors import InvalidImageError, InvalidOptionError
-from keras_cam.heatmap import checked_maps, normalize, place
+from keras_cam.heatmap import place
 from keras_cam.images import load_images, resize, to_display, value_range_of
 from keras_cam.text import PAPER, text_picture, text_width
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["COLORMAPS", "DEFAULT_COLORMAP", "beside", "caption", "colorize", "contact_sheet", "encode_jpeg"]
-__all__ += ["figure", "filmstrip", "overlay", "save_png"]
-
-COLORMAPS = {name[9:].lower(): getattr(cv2, name) for name in sorted(dir(cv2)) if name.startswith("COLORMAP_")}
-DEFAULT_COLORMAP = "plasma"  # tells its ends apart for colour-blind eyes, and stands out on grass, fur and skin
-PANEL, TITLE = 3.0, 0.45  # inches
-FIGURE_WIDTHS = (PANEL, 0.1, PANEL, 0.1, 0.12, 0.6, PANEL)  # picture, heat map, colour bar, overlay, and gaps
+__all__ = ["beside", "caption", "checked_picture", "contact_sheet", "encode_jpeg", "encode_png", "filmstrip", "fitted"]
+__all__ += ["overlay", "save_gif", "save_png"]
 
 
 def overlay(
     image: Any,
     heatmap: Any,
     *,
-    colormap: str = DEFAULT_COLORMAP,
+    colormap: str | None = None,
     alpha: float = 0.6,
     value_range: tuple[float, float] | None = None,
+    signed: bool = False,
 ) -> np.ndarray:
     """Draw a heat map over its picture; where there is no heat, the picture stays as it is.
 
@@ -44,10 +38,13 @@ def overlay(
     Args:
         image: one image, as an array, tensor, PIL image or path.
         heatmap: (h, w), values in [0, 1]; stretched to the picture's size where it differs.
-        colormap: a name from `COLORMAPS`, such as "plasma" (default), "viridis", "turbo" or "jet".
+        colormap: "plasma" (default), "viridis", "turbo", "jet" or another colour map of OpenCV; for signed maps
+            "blue_orange" (default) or "purple_green".
         alpha: opacity where the heat is 0.5 or more, in [0, 1].
         value_range: (black, white) of `image`; default: (0, 255) for integers, for floats the first of (0, 1),
             (-1, 1), (0, 255) that holds them, else their smallest and largest value.
+        signed: True for a heat map in [-1, 1]: what speaks for the class in one colour, what speaks against it in
+            another, opacity by the magnitude.
 
     Returns:
         uint8 RGB (height, width, 3), the picture's size.
@@ -65,41 +62,34 @@ def overlay(
     if len(arrays) != 1:
         raise InvalidImageError(f"overlay draws on one image. Received: {len(arrays)}. Call it once for each.")
     picture = to_display(arrays[0], value_range_of(arrays) if value_range is None else value_range)
-    heat = _checked_heat(heatmap)
+    heat = checked_heat(heatmap, signed=signed)
     if heat.shape != picture.shape[:2]:
         heat = place(heat, picture.shape[:2])
-    opacity = alpha * np.minimum(2 * heat, 1)[..., np.newaxis]
-    return np.rint((1 - opacity) * picture + opacity * colorize(heat, colormap)).astype(np.uint8)
+    opacity = alpha * np.minimum(2 * np.abs(heat), 1)[..., np.newaxis]
+    return np.rint((1 - opacity) * picture + opacity * colorize(heat, colormap, signed=signed)).astype(np.uint8)
 
 
-def colorize(heatmap: Any, colormap: str = DEFAULT_COLORMAP) -> np.ndarray:
-    """Turn a heat map (h, w) in [0, 1] into a uint8 RGB picture of the same size.
-
-    >>> colorize([[0.0, 1.0]], "bone").tolist()
-    [[[0, 0, 0], [255, 255, 255]]]
-    """
-    if colormap not in COLORMAPS:
-        raise InvalidOptionError(f"colormap must be one of {', '.join(COLORMAPS)}. Received: {colormap!r}.")
-    levels = np.rint(_checked_heat(heatmap) * 255).astype(np.uint8)
-    return cv2.cvtColor(cv2.applyColorMap(levels, COLORMAPS[colormap]), cv2.COLOR_BGR2RGB)
-
-
-def caption(image: np.ndarray, lines: Sequence[str], *, width: int | None = None) -> np.ndarray:
-    """Write lines of text under a picture, sized to be read when the result is shown 350 pixels wide.
+def caption(
+    image: np.ndarray, lines: Sequence[str], *, width: int | None = None, text_size: int | None = None
+) -> np.ndarray:
+    """Write lines of text under a picture.
 
     Args:
         image: uint8 RGB (height, width, 3).
         lines: one string for each line; one that is too long ends in an ellipsis.
         width: width to scale the picture to first, its proportions kept; default: as it is. Pictures narrower than
             about 200 pixels need it, or little text fits.
+        text_size: height of the letters in pixels, at least 6; default: 1/25 of the width, to be read when the result
+            is shown 350 pixels wide. A picture to be shown at its own size wants 12 to 20.
 
     Returns:
         uint8 RGB, `width` wide, the caption below the picture.
     """
-    picture = _checked_picture(image)
+    picture = checked_picture(image)
     if width is not None:
         picture = resize(picture, (max(1, round(picture.shape[0] * width / picture.shape[1])), width))
-    return np.concatenate([picture, text_picture(lines, max(11, round(picture.shape[1] / 25)), picture.shape[1])])
+    text_size = checked_text_size(text_size, max(11, round(picture.shape[1] / 25)))
+    return np.concatenate([picture, text_picture(lines, text_size, picture.shape[1])])
 
 
 def beside(pictures: Sequence[np.ndarray], *, gap: int = 4) -> np.ndarray:
@@ -115,7 +105,12 @@ def contact_sheet(pictures: Sequence[np.ndarray], columns: int, *, gap: int = 4)
 
 
 def filmstrip(
-    rows: Sequence[Sequence[np.ndarray]], row_labels: Sequence[str], column_labels: Sequence[str], *, gap: int = 4
+    rows: Sequence[Sequence[np.ndarray]],
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    *,
+    gap: int = 4,
+    text_size: int | None = None,
 ) -> np.ndarray:
     r"""Put rows of uint8 RGB pictures under labelled columns, as in probes by epochs.
 
@@ -124,6 +119,7 @@ def filmstrip(
         row_labels: one for each row, written to its left; "\n" starts a new line.
         column_labels: one for each column, written at the head of it.
         gap: pixels of white between pictures.
+        text_size: height of the letters in pixels, at least 6; default: 1/9 of a picture's width, 12 to 20.
 
     Returns:
         One uint8 RGB picture. Rows and columns grow where a label needs more room than the pictures.
@@ -133,7 +129,8 @@ def filmstrip(
             "A filmstrip needs pictures, a label for each row and a label for each column. Received: rows of "
             f"{[len(row) for row in rows]} pictures, {len(row_labels)} row labels, {len(column_labels)} column labels."
         )
-    text_size = max(12, round(max(picture.shape[1] for row in rows for picture in row) / 9))
+    widest = max(picture.shape[1] for row in rows for picture in row)
+    text_size = checked_text_size(text_size, min(max(12, round(widest / 9)), 20))
     lines = [label.split("\n") for label in row_labels]
     label_width = max(text_width(label, text_size) for label in lines)  # one width for all, so that they align left
     labels = [text_picture(label, text_size, label_width) for label in lines]
@@ -142,94 +139,92 @@ def filmstrip(
     return _grid([[_paper(1, 1), *heads], *labelled], gap)
 
 
-def figure(
-    images: Sequence[np.ndarray],
-    heatmaps: Sequence[np.ndarray],
-    titles: Sequence[str],
-    *,
-    limits: Sequence[tuple[float, float]] | None = None,
-    colormap: str = DEFAULT_COLORMAP,
-    alpha: float = 0.6,
-) -> Figure:
-    """Draw one row for each map: picture, heat map with a numbered colour bar, and overlay, under its title.
-
-    Args:
-        images: uint8 RGB pictures, one for each row (repeat a picture to show several classes of it).
-        heatmaps: (h, w) each, in the units that the colour bar shall show; any size.
-        titles: one string for each row, such as the class and its probability.
-        limits: (low, high) of the colour bar of each row; default: zero and the map's maximum.
-        colormap: a name from `COLORMAPS`.
-        alpha: opacity of the overlay where it is hottest, in [0, 1].
-
-    Returns:
-        A `matplotlib.figure.Figure`, outside pyplot: nothing to close. Save it with `.savefig(path)`.
-    """
-    from matplotlib.figure import Figure
-
-    if not len(images) == len(heatmaps) == len(titles) == len(heatmaps if limits is None else limits) > 0:
-        raise InvalidOptionError(
-            "A figure needs rows, and an image, a heat map, a title and a pair of limits for each. Received: "
-            f"{len(images)} images, {len(heatmaps)} heat maps, {len(titles)} titles, limits {limits!r}."
-        )
-    pictures = [_checked_picture(image) for image in images]
-    heights = [PANEL * min(max(picture.shape[0] / picture.shape[1], 0.3), 2) for picture in pictures]
-    drawing = Figure(figsize=(sum(FIGURE_WIDTHS) + 0.2, sum(heights) + TITLE * len(heights) + 0.1))
-    grid = drawing.add_gridspec(
-        nrows=2 * len(heights),
-        ncols=len(FIGURE_WIDTHS),
-        width_ratios=FIGURE_WIDTHS,
-        height_ratios=[inches for height in heights for inches in (TITLE, height)],
-        **{"left": 0.01, "right": 0.99, "top": 1, "bottom": 0.1 / drawing.get_figheight(), "wspace": 0, "hspace": 0},
-    )
-    for index, picture in enumerate(pictures):
-        heat = checked_maps(heatmaps[index])
-        span = (0.0, max(float(heat.max()), 0.0) or 1.0) if limits is None else limits[index]
-        axes = [drawing.add_subplot(grid[2 * index + 1, column]) for column in (0, 2, 4, 6)]
-        above = grid[2 * index, 0].get_position(drawing)
-        line = textwrap.shorten(titles[index], 90, placeholder="…")
-        drawing.text(above.x0, above.y0 + above.height / 4, line, size=12, parse_math=False)
-        _draw_row(axes, picture, heat, span, colormap, alpha)
-    return drawing
-
-
 def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:
     """Encode a uint8 RGB picture as JPEG; `quality` from 1 to 100."""
     if not 1 <= quality <= 100:
         raise InvalidOptionError(f"quality must lie in 1..100. Received: {quality!r}.")
-    picture = cv2.cvtColor(_checked_picture(image), cv2.COLOR_RGB2BGR)
+    picture = cv2.cvtColor(checked_picture(image), cv2.COLOR_RGB2BGR)
     done, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise InvalidImageError(f"A JPEG has at most 65500 pixels a side. Received: {picture.shape}. Make it smaller.")
     return encoded.tobytes()
 
 
+def encode_png(image: np.ndarray) -> bytes:
+    """Encode a uint8 RGB picture as PNG."""
+    with io.BytesIO() as stream:
+        PIL.Image.fromarray(checked_picture(image)).save(stream, format="PNG")
+        return stream.getvalue()
+
+
 def save_png(path: str | os.PathLike[str], image: np.ndarray) -> Path:
     """Write a uint8 RGB picture as PNG, making the folder where it is missing, and return the path."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    PIL.Image.fromarray(_checked_picture(image)).save(target, format="PNG")
+    PIL.Image.fromarray(checked_picture(image)).save(target, format="PNG")
     return target
 
 
-def _draw_row(
-    axes: Sequence[Any], picture: np.ndarray, heat: np.ndarray, span: tuple[float, float], colormap: str, alpha: float
-) -> None:
-    """Picture, heat map, colour bar and overlay, on axes in that order."""
-    from matplotlib.colors import ListedColormap
+def save_gif(path: str | os.PathLike[str], pictures: Sequence[np.ndarray], *, seconds: float = 0.5) -> Path:
+    """Write uint8 RGB pictures as an animated GIF that plays for ever, its last picture held for four times as long.
 
-    height, width = picture.shape[:2]
-    colors = ListedColormap(colorize(np.linspace(0, 1, 256)[np.newaxis], colormap)[0] / 255)
-    shown = axes[1].imshow(heat, colors, vmin=span[0], vmax=span[1], extent=(0, width, height, 0))
-    axes[0].figure.colorbar(shown, cax=axes[2])
-    axes[0].imshow(picture)
-    axes[3].imshow(overlay(picture, normalize(place(heat, (height, width)), span), colormap=colormap, alpha=alpha))
-    for panel in (axes[0], axes[1], axes[3]):
-        panel.set_axis_off()
+    Args:
+        path: where to; the folder is made where it is missing.
+        pictures: one or more; smaller ones are centred on white.
+        seconds: how long each is shown, at least 0.02.
+
+    Returns:
+        The path.
+    """
+    if not pictures or not seconds >= 0.02:
+        raise InvalidOptionError(
+            "A GIF needs pictures, each shown for 0.02 seconds or more. "
+            f"Received: {len(pictures)} pictures, seconds={seconds!r}."
+        )
+    height, width = (max(checked_picture(picture).shape[axis] for picture in pictures) for axis in (0, 1))
+    frames = []
+    for picture in pictures:
+        frame = _paper(height, width)
+        _paste(frame, picture)
+        frames.append(PIL.Image.fromarray(frame).quantize(256, dither=PIL.Image.Dither.NONE))
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    times = [round(seconds * 1000)] * (len(frames) - 1) + [round(seconds * 4000)]
+    frames[0].save(target, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
+    return target
+
+
+def fitted(picture: np.ndarray, width: int) -> np.ndarray:
+    """Scale a picture to `width`, or to twice that in height where it is taller still."""
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    if height > 2 * width:
+        height, width = 2 * width, max(1, round(2 * width * width / height))
+    return resize(picture, (height, width))
+
+
+def checked_picture(picture: Any) -> np.ndarray:
+    """The picture, or an error where it is not uint8 RGB."""
+    array = np.asarray(picture)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3 or array.size == 0:
+        raise InvalidImageError(
+            f"A picture to draw on is uint8 RGB of shape (height, width, 3). Received: dtype {array.dtype}, "
+            f"shape {array.shape}. keras_cam.images.to_display makes one."
+        )
+    return array
+
+
+def checked_text_size(text_size: int | None, default: int) -> int:
+    """The asked text size, the default for None, or an error."""
+    if text_size is None:
+        return default
+    if text_size < 6:
+        raise InvalidOptionError(f"text_size is the height of letters in pixels, at least 6. Received: {text_size!r}.")
+    return round(text_size)
 
 
 def _grid(rows: Sequence[Sequence[np.ndarray]], gap: int) -> np.ndarray:
     """Rows of pictures on white, each in the middle of its cell; rows are as high and columns as wide as need be."""
-    rows = [[_checked_picture(picture) for picture in row] for row in rows]
+    rows = [[checked_picture(picture) for picture in row] for row in rows]
     if not any(rows):
         raise InvalidImageError("No picture to lay out. Received: none. Give at least one uint8 RGB picture.")
     heights = [max((picture.shape[0] for picture in row), default=1) for row in rows]
@@ -251,27 +246,3 @@ def _paste(cell: np.ndarray, picture: np.ndarray) -> None:
     """Write the picture into the middle of the cell, a view of the sheet."""
     top, left = ((cell.shape[axis] - picture.shape[axis]) // 2 for axis in (0, 1))
     cell[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-
-
-def _checked_picture(picture: Any) -> np.ndarray:
-    array = np.asarray(picture)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3 or array.size == 0:
-        raise InvalidImageError(
-            f"A picture to draw on is uint8 RGB of shape (height, width, 3). Received: dtype {array.dtype}, "
-            f"shape {array.shape}. keras_cam.images.to_display makes one."
-        )
-    return array
-
-
-def _checked_heat(heatmap: Any) -> np.ndarray:
-    """One (h, w) map in [0, 1], or an error."""
-    heat = checked_maps(heatmap)
-    if heat.ndim != 2:
-        raise InvalidImageError(f"A heat map has shape (height, width). Received: shape {heat.shape}. Pick one map.")
-    low, high = float(heat.min()), float(heat.max())
-    if low < -1e-3 or high > 1 + 1e-3:
-        raise InvalidImageError(
-            f"A heat map lies in [0, 1]. Received: values from {low:g} to {high:g}. "
-            "Scale it first with keras_cam.heatmap.normalize."
-        )
-    return heat.clip(0, 1)

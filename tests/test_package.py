@@ -41,10 +41,13 @@ STAGES = (
     # pixels
     ("images",),
     ("heatmap", "attention", "text", "fitting"),
+    ("colors", "boxes"),
     ("render",),
-    ("card",),
+    ("card", "panel", "notebook"),
+    ("plot",),
     # the result
-    ("classes", "inputs"),
+    ("classes", "inputs", "archive", "located"),
+    ("drawn",),
     ("explanation",),
     ("diagnosis",),
     ("explainer",),
@@ -55,7 +58,8 @@ STAGES = (
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(STAGES) for name in names}
-PIXELS = {"images", "fitting", "heatmap", "attention", "text", "render", "card"}
+PIXELS = {"images", "fitting", "heatmap", "attention", "text", "colors", "boxes", "render", "card", "panel", "plot"}
+PIXELS |= {"notebook"}
 DOORS = {"__init__", "__main__"}  # they see everything; others see the version there and nothing else
 
 HEAVY = {"tensorflow", "keras", "jax", "torch", "cv2", "matplotlib", "PIL", "numpy", "tensorboard"}

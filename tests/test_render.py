@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
+from keras_cam.colors import COLORMAPS, colorize
 from keras_cam.errors import InvalidImageError, InvalidOptionError
 from keras_cam.heatmap import normalize, place
+from keras_cam.plot import figure
 from keras_cam.render import (
-    COLORMAPS,
     beside,
     caption,
-    colorize,
     contact_sheet,
     encode_jpeg,
-    figure,
     filmstrip,
     overlay,
     save_png,

@@ -1,0 +1,78 @@
+"""A result in one file: facts as JSON beside arrays, in a NumPy archive without pickles."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_cam.errors import InvalidDataError
+from keras_cam.geometry import Axis, Grid
+
+__all__ = ["read", "write"]
+
+
+def write(
+    path: str | os.PathLike[str],
+    facts: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    images: Sequence[np.ndarray],
+    grid: Grid | None,
+) -> Path:
+    """Write a compressed `.npz` file.
+
+    Args:
+        path: where to; ".npz" is added where it is missing.
+        facts: what JSON can hold.
+        arrays: arrays by name.
+        images: pictures, each of its own size.
+        grid: where the cells lie.
+
+    Returns:
+        The path written to.
+    """
+    target = Path(path)
+    target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
+    words = json.dumps({**facts, "grid": None if grid is None else asdict(grid), "images": len(images)})
+    everything: dict[str, Any] = {"facts": np.array(words), **arrays}
+    everything |= {f"image_{index}": image for index, image in enumerate(images)}
+    np.savez_compressed(target, **everything)
+    return target
+
+
+def read(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, Any]:
+    """Read what `write` wrote.
+
+    Args:
+        path: the file.
+        names: the arrays to read.
+
+    Returns:
+        The facts, the arrays, "images" and "grid", by name.
+
+    Raises:
+        InvalidDataError: the file is not one of ours.
+    """
+    target = Path(path)
+    if not target.exists() and target.suffix != ".npz":
+        target = target.with_name(target.name + ".npz")
+    try:
+        with open(target, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            facts: dict[str, Any] = json.loads(file["facts"].item())
+            arrays = {name: file[name] for name in names}
+            images = tuple(file[f"image_{index}"] for index in range(facts["images"]))
+            grid = facts["grid"]
+    except (KeyError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise InvalidDataError(
+            f"{os.fspath(path)!r} is not a saved Explanation: {error}. Write one with result.save(path)."
+        ) from error
+    if grid is not None:
+        axes = tuple(Axis(**axis) for axis in grid.pop("axes"))
+        grid = Grid(axes, tuple(grid.pop("image")), **grid)
+    return {**facts, **arrays, "images": images, "grid": grid}

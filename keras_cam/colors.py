@@ -1,0 +1,122 @@
+"""Colours of heat, and the bar that says which number each stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from keras_cam.errors import InvalidImageError, InvalidOptionError
+from keras_cam.heatmap import checked_maps
+from keras_cam.text import PAPER, text_picture, text_width
+
+__all__ = ["COLORMAPS", "DEFAULT_COLORMAP", "DEFAULT_SIGNED_COLORMAP", "SIGNED_COLORMAPS"]
+__all__ += ["checked_heat", "color_bar", "colorize"]
+
+COLORMAPS = {name[9:].lower(): getattr(cv2, name) for name in sorted(dir(cv2)) if name.startswith("COLORMAP_")}
+DEFAULT_COLORMAP = "plasma"  # tells its ends apart for colour-blind eyes, and stands out on grass, fur and skin
+
+# From -1 through a neutral 0 to 1, every pair of hues told apart by colour-blind eyes: five colours, the rest between.
+SIGNED_COLORMAPS = {
+    "blue_orange": ((0, 52, 150), (66, 146, 255), (242, 242, 242), (255, 140, 30), (166, 54, 0)),
+    "purple_green": ((74, 0, 110), (170, 110, 210), (242, 242, 242), (95, 190, 90), (0, 85, 30)),
+}
+DEFAULT_SIGNED_COLORMAP = "blue_orange"
+
+
+def colorize(heatmap: Any, colormap: str | None = None, *, signed: bool = False) -> np.ndarray:
+    """Turn a heat map into colours.
+
+    Args:
+        heatmap: (h, w), values in [0, 1]; where `signed`, in [-1, 1].
+        colormap: a name from `COLORMAPS`, by default "plasma"; where `signed`, one from `SIGNED_COLORMAPS`, by default
+            "blue_orange": blue speaks against, orange for, zero is light gray.
+        signed: whether zero is the middle of the colours.
+
+    Returns:
+        uint8 RGB (h, w, 3).
+
+    Raises:
+        InvalidImageError: a heat map of another rank, or values outside the range.
+        InvalidOptionError: an unknown colour map, or one for the other kind of heat map.
+
+    >>> colorize([[0.0, 1.0]], "bone").tolist()
+    [[[0, 0, 0], [255, 255, 255]]]
+    >>> colorize([[0.0]], signed=True).tolist()
+    [[[242, 242, 242]]]
+    """
+    heat = checked_heat(heatmap, signed=signed)
+    known = SIGNED_COLORMAPS if signed else COLORMAPS
+    if colormap is None:
+        colormap = DEFAULT_SIGNED_COLORMAP if signed else DEFAULT_COLORMAP
+    if colormap not in known:
+        kind = "colormap of a signed map" if signed else "colormap"
+        raise InvalidOptionError(f"{kind} must be one of {', '.join(known)}. Received: {colormap!r}.")
+    if signed:
+        anchors = np.array(SIGNED_COLORMAPS[colormap])
+        levels = np.linspace(-1, 1, 511)
+        table = np.stack([np.interp(levels, np.linspace(-1, 1, 5), channel) for channel in anchors.T], axis=-1)
+        return np.rint(table).astype(np.uint8)[np.rint(heat * 255).astype(int) + 255]
+    shades = np.rint(heat * 255).astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(shades, COLORMAPS[colormap]), cv2.COLOR_BGR2RGB)
+
+
+def color_bar(
+    height: int,
+    limits: tuple[float, float],
+    *,
+    colormap: str | None = None,
+    signed: bool = False,
+    text_size: int = 12,
+) -> np.ndarray:
+    """Draw an upright bar of the colours with numbers beside it.
+
+    Args:
+        height: of the bar in pixels, at least 1.
+        limits: what its lower and its upper end stand for; equal ones make a bar of nothing but the neutral colour.
+        colormap: as for `colorize`.
+        signed: as for `colorize`.
+        text_size: height of the numbers in pixels.
+
+    Returns:
+        uint8 RGB, `height` high.
+
+    >>> color_bar(100, (0.0, 2.5)).shape[0]
+    100
+    """
+    low, high = limits
+    middle = (low / 2 + high / 2) if high > low else low
+    ends = [high, middle, low] if height >= 4 * text_size else [high, low]
+    words = [f"{value:.3g}" if value else "0" for value in (ends if high > low else [low])]
+    levels = np.linspace(1, -1 if signed else 0, height) if high > low else np.zeros(height)
+    bar = np.repeat(colorize(levels[:, np.newaxis], colormap, signed=signed), max(4, text_size * 2 // 3), axis=1)
+    room = text_width([*words, "-0.888"], text_size)  # the same for nearly all, so that panels align
+    labels = np.full((height, room, 3), PAPER, np.uint8)
+    for word, share in zip(words, np.linspace(0, 1, len(words)) if high > low else [1.0], strict=True):
+        line = _trimmed(text_picture([word], text_size))
+        top = round(share * (height - line.shape[0]))
+        if top >= 0:
+            labels[top : top + line.shape[0], : line.shape[1]] = line[:, : labels.shape[1]]
+    return np.concatenate([bar, labels], axis=1)
+
+
+def _trimmed(line: np.ndarray) -> np.ndarray:
+    """A line of text without the white above and below it."""
+    rows = np.flatnonzero((line != PAPER).any(axis=(1, 2)))
+    return line[rows[0] : rows[-1] + 1]
+
+
+def checked_heat(heatmap: Any, *, signed: bool = False) -> np.ndarray:
+    """One (h, w) map in [0, 1], signed in [-1, 1], or an error."""
+    heat = checked_maps(heatmap)
+    if heat.ndim != 2:
+        raise InvalidImageError(f"A heat map has shape (height, width). Received: shape {heat.shape}. Pick one map.")
+    lowest, low, high = (-1 if signed else 0), float(heat.min()), float(heat.max())
+    if low < lowest - 1e-3 or high > 1 + 1e-3:
+        hint = "" if signed else ", or pass signed=True for one in [-1, 1]" if low >= -1.001 and high <= 1.001 else ""
+        raise InvalidImageError(
+            f"A {'signed ' if signed else ''}heat map lies in [{lowest}, 1]. Received: values from {low:g} to "
+            f"{high:g}. Scale it first with keras_cam.heatmap.normalize{hint}."
+        )
+    return heat.clip(lowest, 1)

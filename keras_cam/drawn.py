@@ -1,0 +1,239 @@
+"""What a result shows: overlays, sheets, figures, and itself in a notebook."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from math import ceil, sqrt
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_cam.boxes import Box
+from keras_cam.errors import InvalidDataError
+from keras_cam.heatmap import common_mode, limits_of
+from keras_cam.located import Located
+from keras_cam.notebook import html
+from keras_cam.panel import draw_boxes, panel
+from keras_cam.plot import figure
+from keras_cam.render import caption, checked_text_size, contact_sheet, encode_png, fitted, overlay
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Drawn"]
+
+PAPERS_THRESHOLD = 0.2
+NOTEBOOK_MAPS, NOTEBOOK_WIDTH = 24, 200
+
+
+class Drawn(Located):
+    """Maps (N, C) over N pictures, drawn.
+
+    Options that mean the same everywhere: `signed=True` draws what speaks against a class too, in another colour, zero
+    transparent; `normalize` and `align` are those of `heatmaps`; `boxes=0.2` draws the box of the largest part above
+    that share of the maximum; `truth` (for each image None, a box (left, top, right, bottom) or several) draws the true
+    boxes, dashed, and the IoU with them, and brings `boxes=0.2` with it.
+    """
+
+    images: tuple[np.ndarray, ...]
+
+    @abstractmethod
+    def title(self, image: int, slot: int = 0) -> str:
+        """Class and probability of one map."""
+
+    def overlays(
+        self,
+        *,
+        signed: bool = False,
+        colormap: str | None = None,
+        alpha: float = 0.6,
+        normalize: str | tuple[float, float] = "image",
+        align: str = "receptive_field",
+        boxes: float | None = None,
+        truth: Any = None,
+    ) -> list[list[np.ndarray]]:
+        """Draw the maps over their pictures.
+
+        Args:
+            signed: True draws what speaks against the class too.
+            colormap: a colour map that `keras_cam.overlay` knows.
+            alpha: opacity where the map is hottest, in [0, 1].
+            normalize: as for `heatmaps`.
+            align: as for `heatmaps`.
+            boxes: threshold of boxes to draw; default: none.
+            truth: true boxes of each image, drawn with the IoU.
+
+        Returns:
+            For each image a list of C uint8 RGB (H, W, 3) pictures.
+        """
+        heatmaps = self.heatmaps(normalize, signed=signed, align=align)
+        found, true = self._found(boxes, truth, align), self._true(truth)
+        drawn = []
+        for image, (picture, heats) in enumerate(zip(self.images, heatmaps, strict=True)):
+            layers = [overlay(picture, heat, colormap=colormap, alpha=alpha, signed=signed) for heat in heats]
+            drawn.append(
+                [draw_boxes(layer, found[image][slot], truth=true[image]) for slot, layer in enumerate(layers)]
+            )
+        return drawn
+
+    def sheet(
+        self,
+        *,
+        columns: int | None = None,
+        width: int = 240,
+        signed: bool = False,
+        colormap: str | None = None,
+        normalize: str | tuple[float, float] = "image",
+        boxes: float | None = None,
+        truth: Any = None,
+        text_size: int | None = None,
+    ) -> np.ndarray:
+        """Draw all on one sheet: each picture, beside it each of its maps with a colour bar in logit units and a title.
+
+        Args:
+            columns: pictures (with their maps) in a row; default: 1 where there are several classes, else so that
+                the sheet is about square.
+            width: of a picture, in pixels.
+            signed: True draws what speaks against the class too.
+            colormap: a colour map that `keras_cam.overlay` knows.
+            normalize: "image" (default: each map by its own maximum), "batch" (all by one, to be compared), "minmax" or
+                a range (low, high) in logit units.
+            boxes: threshold of boxes to draw; default: none.
+            truth: true boxes of each image, drawn with the IoU.
+            text_size: height of the letters in pixels, at least 6; default: by the width.
+
+        Returns:
+            One uint8 RGB picture; `keras_cam.render.save_png(path, sheet)` writes it.
+        """
+        size = checked_text_size(text_size, min(max(11, round(width / 18)), 18))
+        options: dict[str, Any] = {"width": width, "text_size": size, "colormap": colormap, "signed": signed}
+        cells = []
+        for image, panels in enumerate(self.panels(normalize=normalize, boxes=boxes, truth=truth, **options)):
+            cells += [caption(fitted(self.images[image], width), [f"image {image}"], text_size=size), *panels]
+        classes = self.class_indices.shape[1]
+        if columns is None:
+            columns = 1 if classes > 1 else ceil(sqrt(len(self.images) / 2))
+        drawn = contact_sheet(cells, columns * (1 + classes), gap=size // 2)
+        return np.pad(drawn, ((size, size), (size, size), (0, 0)), constant_values=255)
+
+    def panels(
+        self,
+        *,
+        normalize: str | tuple[float, float] = "image",
+        signed: bool = False,
+        boxes: float | None = None,
+        truth: Any = None,
+        titles: bool = True,
+        **options: Any,
+    ) -> list[list[np.ndarray]]:
+        """Draw each map as a picture of its own, with its colour bar and title.
+
+        Args:
+            normalize: as for `sheet`.
+            signed: as for `sheet`.
+            boxes: as for `sheet`.
+            truth: as for `sheet`.
+            titles: whether to write class and probability below.
+            **options: `width`, `colormap`, `alpha` and `text_size`, as for `sheet`.
+
+        Returns:
+            For each image a list of C uint8 RGB pictures.
+        """
+        placed = self.heatmaps(None)
+        mode = common_mode(placed, normalize, signed=signed)
+        found, true = self._found(boxes, truth), self._true(truth)
+        drawn: list[list[np.ndarray]] = []
+        for image, maps in enumerate(placed):
+            low, high = limits_of(maps, mode, signed=signed)
+            drawn.append([])
+            for slot, heat in enumerate(maps):
+                limits = (low[slot].item(), high[slot].item())
+                empty = "" if limits[0] < limits[1] else " (empty map)"
+                lines = [self.title(image, slot) + empty] if titles else []
+                marks = {"boxes": found[image][slot], "truth": true[image]}
+                drawn[-1].append(panel(self.images[image], heat, limits, lines, signed=signed, **marks, **options))
+        return drawn
+
+    def plot(
+        self,
+        *,
+        signed: bool = False,
+        colormap: str | None = None,
+        normalize: str | tuple[float, float] = "image",
+        align: str = "receptive_field",
+        interpolation: str = "bilinear",
+        boxes: float | None = None,
+        truth: Any = None,
+        text_size: float = 12,
+    ) -> Figure:
+        """Draw every map: picture, heat map with a colour bar in logit units, overlay; class and probability above.
+
+        Args:
+            signed: True draws what speaks against the class too, zero in the middle of the colour bar.
+            colormap: a colour map that `keras_cam.overlay` knows.
+            normalize: as for `sheet`.
+            align: as for `heatmaps`.
+            interpolation: as for `heatmaps`; "nearest" shows the cells.
+            boxes: threshold of boxes to draw; default: none.
+            truth: true boxes of each image, drawn with the IoU.
+            text_size: of the titles, in points.
+
+        Returns:
+            A `matplotlib.figure.Figure`; in a notebook it shows itself, elsewhere call `.savefig(path)`.
+        """
+        placed = self.heatmaps(None, align=align, interpolation=interpolation)
+        mode = common_mode(placed, normalize, signed=signed)
+        ends = [limits_of(maps, mode, signed=signed) for maps in placed]
+        found, true = self._found(boxes, truth, align), self._true(truth)
+        rows = [(image, slot) for image in range(len(placed)) for slot in range(len(placed[image]))]
+        spans = [(ends[image][0][slot].item(), ends[image][1][slot].item()) for image, slot in rows]
+        return figure(
+            [self.images[image] for image, _ in rows],
+            [placed[image][slot] for image, slot in rows],
+            [self.title(image, slot) for image, slot in rows],
+            limits=spans,
+            colormap=colormap,
+            signed=signed,
+            boxes=[found[image][slot] for image, slot in rows],
+            truth=[true[image] for image, _ in rows],
+            text_size=text_size,
+        )
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the pictures and their maps; None, and so the line of text, where there are none."""
+        if not self.images:
+            return None
+        rows, left = [], NOTEBOOK_MAPS
+        for image, panels in enumerate(self.panels(width=NOTEBOOK_WIDTH, titles=False)):
+            cells = [(encode_png(fitted(self.images[image], NOTEBOOK_WIDTH)), f"image {image}")]
+            cells += [(encode_png(drawn), self.title(image, slot)) for slot, drawn in enumerate(panels)]
+            rows.append(cells)
+            left -= len(panels)
+            if left <= 0:
+                break
+        rest = len(self.images) - len(rows)
+        return html(repr(self), rows, f"and {rest} more: result.sheet(), result.plot()" if rest else "")
+
+    def _found(
+        self, threshold: float | None, truth: Any, align: str = "receptive_field"
+    ) -> Sequence[Sequence[Sequence[Box]]]:
+        """The boxes to draw of each map."""
+        if threshold is None and truth is None:
+            return [[[]] * self.class_indices.shape[1]] * len(self.images)
+        return self.boxes(PAPERS_THRESHOLD if threshold is None else threshold, align=align)
+
+    def _true(self, truth: Any) -> Sequence[Any]:
+        """The true boxes of each image."""
+        if truth is None:
+            return [None] * len(self.images)
+        if len(self.images) == 1 and (isinstance(truth, Box) or (len(truth) == 4 and isinstance(truth[0], Real))):
+            return [truth]
+        if isinstance(truth, Box) or len(truth) != len(self.images):
+            count = 1 if isinstance(truth, Box) else len(truth)
+            raise InvalidDataError(
+                f"truth holds None, a box (left, top, right, bottom) or several boxes for each of {len(self.images)} "
+                f"images. Received: {count} entries."
+            )
+        return list(truth)

@@ -22,7 +22,7 @@ from keras_cam.errors import (
 )
 from keras_cam.explanation import Explanation
 from keras_cam.fitting import checked_fit
-from keras_cam.geometry import Grid, grid_of
+from keras_cam.geometry import Grid
 from keras_cam.graph import describe
 from keras_cam.head import AFFINE, NOT_AFFINE, Head
 from keras_cam.inputs import Inputs, load_inputs
@@ -129,6 +129,7 @@ class Explainer:
             InvalidImageError: images that cannot be fed to the model.
             InvalidClassError: a class that the model does not have.
         """
+        self._map_function.refresh()
         return self.explain_loaded(load_inputs(self.head.cut, images, self.fit), classes)
 
     def explain_loaded(self, inputs: Inputs, classes: Any) -> Explanation:
@@ -174,15 +175,9 @@ class Explainer:
         return self._diagnosed(result, fed)
 
     def _grid(self, inputs: Inputs, shape: tuple[int, ...]) -> Grid | None:
-        """Where the cells lie: those of the finest feature map, on which the others were added up."""
-        if inputs.pictures is None:
-            return None
-        cut = self.head.cut
-        sizes = {inputs.fed_size(picture) for picture in inputs.pictures}
-        if len(sizes) > 1:  # pictures of several sizes that give grids of one: no one grid holds for all
-            return None
-        grids = [grid_of(cut, feature, next(iter(sizes)), shape) for feature in cut.features]
-        return next((grid for grid in grids if grid.source == "graph"), grids[0])
+        """Where the cells lie; None for pictures of several sizes in a model of any size."""
+        sizes = {inputs.fed_size(picture) for picture in inputs.pictures or ()}
+        return self._map_function.grid(sizes.pop(), shape) if len(sizes) == 1 else None
 
     def _run(self, batch: list[np.ndarray], indices: np.ndarray | None) -> Maps:
         try:

@@ -14,6 +14,7 @@ from keras_cam.affine import can_fold, fold
 from keras_cam.attribute import attribute, channels_last, on_its_grid
 from keras_cam.backend import compile_function, fetch_weights
 from keras_cam.cam_op import weigh
+from keras_cam.geometry import Grid, grid_of
 from keras_cam.graph import Cut
 from keras_cam.head import Head, find_head, loss_activation
 from keras_cam.program import InferenceLayer, needed_for, original, run
@@ -56,7 +57,6 @@ class MapFunction:
         Returns:
             The maps and what belongs to them.
         """
-        self.refresh()
         if class_indices is not None:
             results = self._some(*inputs, class_indices)
         elif self._folds:
@@ -71,17 +71,21 @@ class MapFunction:
         if model is None:
             return self
         fetch_weights(model)
-        if self._state != _state_of(self._head.cut, model):
+        if self._state != _state_of(self._operations, model):
             self._prepare(find_head(model, **self._choices), model)
         return self
 
-    @property
-    def head(self) -> Head:
-        """The model's head as it is now."""
-        return self.refresh()._head
+    def grid(self, image: tuple[int, int], shape: tuple[int, ...]) -> Grid:
+        """Where the cells of maps of a shape lie in an image of a size, on the feature map that has such cells."""
+        if (image, shape) not in self._grids:
+            found = [grid_of(self.head.cut, feature, image, shape) for feature in self.head.cut.features]
+            self._grids[image, shape] = next((grid for grid in found if grid.source == "graph"), found[0])
+        return self._grids[image, shape]
 
     def _prepare(self, head: Head, model: keras.Model) -> None:
-        self._head, self._folds, self._state = head, can_fold(head.cut), _state_of(head.cut, model)
+        self.head, self._folds, self._grids = head, can_fold(head.cut), dict[Any, Grid]()
+        self._operations = [original(step.operation) for step in head.cut.program.steps]
+        self._state = _state_of(self._operations, model)
         program = head.cut.program
         given = [(program.shape(slot), program.specs[slot].dtype) for slot in program.inputs]
         read = [(program.shape(slot), program.specs[slot].dtype) for slot in _read_slots(head.cut)]
@@ -101,7 +105,7 @@ class MapFunction:
     def _class_by_class(self, inputs: Sequence[np.ndarray]) -> Maps:
         """All classes of a head that is not one matrix: one forward pass, then the head for a few classes at a time."""
         read = self._forward(*inputs)
-        every = np.arange(self._head.num_classes, dtype="int32")
+        every = np.arange(self.head.num_classes, dtype="int32")
         images = len(inputs[0])
         parts = []
         for start in range(0, len(every), CLASSES_AT_ONCE):
@@ -123,7 +127,7 @@ def map_function_of(model: keras.Model, **choices: Any) -> MapFunction:
     key = tuple(choices.items())
     if key not in kept:
         kept[key] = MapFunction(model, **choices)
-    return kept[key]
+    return kept[key].refresh()
 
 
 def _read_slots(cut: Cut) -> list[int]:
@@ -195,9 +199,8 @@ def _variables(cut: Cut) -> list[keras.Variable]:
     return list({id(variable): variable for variable in found}.values())
 
 
-def _state_of(cut: Cut, model: keras.Model) -> tuple[Any, ...]:
+def _state_of(operations: Sequence[Any], model: keras.Model) -> tuple[Any, ...]:
     """What a trace has baked in and a caller may change: the graph, the loss, LoRA, quantisation, activations."""
-    operations = (original(step.operation) for step in cut.program.steps)
     outputs = tuple(map(id, getattr(model, "outputs", None) or ()))
     return (
         outputs,

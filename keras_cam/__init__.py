@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
+    "Box": "boxes",
     "CAMCallback": "callback",
     "CAMError": "errors",
     "CAMWarning": "errors",
@@ -29,9 +30,11 @@ _WHERE = {
     "explain": "explainer",
     "inspect_model": "inspection",
     "overlay": "render",
+    "save_film": "film",
 }
 
 if TYPE_CHECKING:
+    from keras_cam.boxes import Box as Box
     from keras_cam.callback import CAMCallback as CAMCallback
     from keras_cam.cam_op import class_activation_map as class_activation_map
     from keras_cam.errors import CAMError as CAMError
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from keras_cam.explainer import compute_cam as compute_cam
     from keras_cam.explainer import explain as explain
     from keras_cam.explanation import Explanation as Explanation
+    from keras_cam.film import save_film as save_film
     from keras_cam.inspection import inspect_model as inspect_model
     from keras_cam.render import overlay as overlay
     from keras_cam.submodel import build_cam_model as build_cam_model

@@ -43,6 +43,10 @@ class Drawn(Located):
     def title(self, image: int, slot: int = 0) -> str:
         """Class and probability of one map."""
 
+    @abstractmethod
+    def first(self, count: int) -> Drawn:
+        """The same for the first few images."""
+
     def overlays(
         self,
         *,
@@ -150,8 +154,7 @@ class Drawn(Located):
             drawn.append([])
             for slot, heat in enumerate(maps):
                 limits = (low[slot].item(), high[slot].item())
-                empty = "" if limits[0] < limits[1] else " (empty map)"
-                lines = [self.title(image, slot) + empty] if titles else []
+                lines = [self._line(image, slot, limits)] if titles else []
                 marks = {"boxes": found[image][slot], "truth": true[image]}
                 drawn[-1].append(panel(self.images[image], heat, limits, lines, signed=signed, **marks, **options))
         return drawn
@@ -192,7 +195,7 @@ class Drawn(Located):
         return figure(
             [self.images[image] for image, _ in rows],
             [placed[image][slot] for image, slot in rows],
-            [self.title(image, slot) for image, slot in rows],
+            [self._line(image, slot, span) for (image, slot), span in zip(rows, spans, strict=True)],
             limits=spans,
             colormap=colormap,
             signed=signed,
@@ -205,16 +208,16 @@ class Drawn(Located):
         """What a notebook shows: the pictures and their maps; None, and so the line of text, where there are none."""
         if not self.images:
             return None
-        rows, left = [], NOTEBOOK_MAPS
-        for image, panels in enumerate(self.panels(width=NOTEBOOK_WIDTH, titles=False)):
+        some = self.first(max(1, NOTEBOOK_MAPS // self.class_indices.shape[1]))
+        rows = []
+        for image, panels in enumerate(some.panels(width=NOTEBOOK_WIDTH, titles=False)):
             cells = [(encode_png(fitted(self.images[image], NOTEBOOK_WIDTH)), f"image {image}")]
-            cells += [(encode_png(drawn), self.title(image, slot)) for slot, drawn in enumerate(panels)]
-            rows.append(cells)
-            left -= len(panels)
-            if left <= 0:
-                break
+            rows.append(cells + [(encode_png(drawn), self.title(image, slot)) for slot, drawn in enumerate(panels)])
         rest = len(self.images) - len(rows)
-        return html(repr(self), rows, f"and {rest} more: result.sheet(), result.plot()" if rest else "")
+        return html(repr(self), rows, f"and {rest} more images: result.sheet(), result.plot()" if rest else "")
+
+    def _line(self, image: int, slot: int, limits: tuple[float, float]) -> str:
+        return self.title(image, slot) + ("" if limits[0] < limits[1] else " (empty map)")
 
     def _found(
         self, threshold: float | None, truth: Any, align: str = "receptive_field"

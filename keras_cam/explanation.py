@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -172,6 +172,21 @@ class Explanation(Drawn):
         index = int(self.class_indices[image, slot])
         value = self.probabilities[image, index]
         return f"{self.class_name(index)}" + (f": {value:.4g}" if self.activation == "linear" else f" {value:.1%}")
+
+    def first(self, count: int) -> Explanation:
+        """Give the result for the first few images.
+
+        Args:
+            count: how many images.
+
+        Returns:
+            An explanation of `count` images, or of all where there are fewer.
+        """
+        arrays = {name: getattr(self, name)[:count] for name in (*ARRAYS, "images")}
+        found = [
+            each._replace(images=tuple(image for image in each.images if image < count)) for each in self.diagnosis
+        ]
+        return replace(self, **arrays, diagnosis=tuple(each for each in found if each.images))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write everything, pictures included, to one compressed `.npz` file (no pickles inside).

@@ -31,7 +31,7 @@ def draw_boxes(
         boxes: what was found: a `Box`, (left, top, right, bottom), or a list of these; white lines.
         truth: what is true, in the same forms; None where it is not known; dashed green lines.
         text_size: height of the IoU's digits in pixels, at least 6; default: 1/25 of the picture's width, 11 to 20.
-        line_width: in pixels; default: 1/150 of the picture's width, at least 1.
+        line_width: in pixels; default: 1/240 of the picture's width, at least 1.
 
     Returns:
         uint8 RGB, the picture's size.
@@ -43,7 +43,7 @@ def draw_boxes(
     drawn = np.array(checked_picture(picture))
     height, width = drawn.shape[:2]
     text_size = checked_text_size(text_size, min(max(11, width // 25), 20))
-    line = max(1, width // 150) if line_width is None else line_width
+    line = max(1, width // 240) if line_width is None else line_width
     found = as_boxes(boxes)
     for box in as_boxes(truth):
         _frame(drawn, box, TRUE, line, dashed=True)

@@ -186,11 +186,14 @@ def save_gif(path: str | os.PathLike[str], pictures: Sequence[np.ndarray], *, se
     for picture in pictures:
         frame = _paper(height, width)
         _paste(frame, picture)
-        frames.append(PIL.Image.fromarray(frame).quantize(256, dither=PIL.Image.Dither.NONE))
+        frames.append(frame)
+    every = max(1, len(frames) // 8)  # one palette for all, found on some, so that colours do not flicker
+    palette = PIL.Image.fromarray(np.concatenate(frames[::-every])).quantize(256)
+    pages = [PIL.Image.fromarray(frame).quantize(palette=palette) for frame in frames]
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    times = [round(seconds * 1000)] * (len(frames) - 1) + [round(seconds * 4000)]
-    frames[0].save(target, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
+    times = [round(seconds * 1000)] * (len(pages) - 1) + [round(seconds * 4000)]
+    pages[0].save(target, "GIF", save_all=True, append_images=pages[1:], duration=times, loop=0)
     return target
 
 

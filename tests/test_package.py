@@ -49,7 +49,7 @@ STAGES = (
     ("classes", "inputs", "archive", "located"),
     ("drawn",),
     ("explanation",),
-    ("diagnosis",),
+    ("diagnosis", "film"),
     ("explainer",),
     # doors
     ("shapes", "probes", "tensorboard"),

@@ -67,7 +67,7 @@ def chosen(name, outputs):
         outputs = outputs[zoo.model(name).output_names.index(output)]
     else:
         outputs = keras.tree.flatten(outputs)[output]
-    return keras.ops.convert_to_numpy(outputs).astype("float32").reshape(len(outputs), -1)
+    return np.asarray(outputs, "float32").reshape(len(outputs), -1)
 
 
 def taken(inputs, index):

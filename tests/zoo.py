@@ -675,6 +675,12 @@ ERRORS = {  # name -> (builder, options, kind of error, words of the error)
     ),
 }
 
+NEED_TENSORFLOW = {"custom layer of raw TensorFlow in front", "raw TensorFlow in call", "TFSMLayer"}
+if keras.backend.backend() != "tensorflow":
+    for table in (ZOO, ERRORS):
+        for missing in table.keys() & NEED_TENSORFLOW:
+            del table[missing]
+
 
 @functools.cache
 def model(name):

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers, ops
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
 
 HEIGHT, WIDTH, CHANNELS, CLASSES = 8, 12, 5, 3
 

@@ -20,7 +20,7 @@ DEFAULT_COLORMAP = "plasma"  # tells its ends apart for colour-blind eyes, and s
 # From -1 through a neutral 0 to 1, every pair of hues told apart by colour-blind eyes: five colours, the rest between.
 SIGNED_COLORMAPS = {
     "blue_orange": ((0, 52, 150), (66, 146, 255), (242, 242, 242), (255, 140, 30), (166, 54, 0)),
-    "purple_green": ((74, 0, 110), (170, 110, 210), (242, 242, 242), (95, 190, 90), (0, 85, 30)),
+    "purple_green": ((74, 0, 110), (170, 110, 210), (242, 242, 242), (95, 190, 90), (0, 105, 40)),
 }
 DEFAULT_SIGNED_COLORMAP = "blue_orange"
 
@@ -96,7 +96,7 @@ def color_bar(
     for word, share in zip(words, np.linspace(0, 1, len(words)) if high > low else [1.0], strict=True):
         line = _trimmed(text_picture([word], text_size))
         top = round(share * (height - line.shape[0]))
-        if top >= 0:
+        if line.shape[0] <= height:
             labels[top : top + line.shape[0], : line.shape[1]] = line[:, : labels.shape[1]]
     return np.concatenate([bar, labels], axis=1)
 

@@ -199,6 +199,11 @@ class Explainer:
                 f"Model {self._model_name!r} gives scores that are not finite for image {int(np.argmin(finite))}: "
                 f"{scores[:5]}. Look for NaN in its weights, or a preprocess function that overflows."
             )
+        if not (np.isfinite(found.maps).all() and np.isfinite(found.bias).all()):
+            raise UnsupportedModelError(
+                f"The maps of model {self._model_name!r} are not finite: its head has no slope at these features (a "
+                f"root or a quotient at zero, say). {describe(self.head.cut)} Choose a later layer with layer=."
+            )
 
     def _diagnosed(self, result: Explanation, fed: tuple[float, float]) -> Explanation:
         """The result with what was found amiss, of which the worst is warned of, once for each explainer."""

@@ -25,12 +25,13 @@ from keras_cam.operations import (
     is_highest,
     is_layer,
     is_operation,
+    is_root_or_power,
     passes_through,
 )
 from keras_cam.program import Step, call_step, run
 
 Tensor = Any
-TINY = 1e-6  # below this a non-linearity is taken as constant: what it adds is no more than that times its slope
+TINY = 1e-6  # below this a(u) - a(0) is rounding, and the non-linearity taken as constant
 
 
 def replay(cut: Cut, values: Mapping[int, Tensor], frozen: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
@@ -54,8 +55,8 @@ def replay(cut: Cut, values: Mapping[int, Tensor], frozen: list[Tensor] | None =
 
     def call(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         operation = step.operation
-        if is_elementwise(operation):
-            return _elementwise(step, args[0], freeze)
+        if is_elementwise(operation) or is_root_or_power(step):
+            return _elementwise(step, args, kwargs, freeze)
         if is_layer(operation, NORMALIZERS):
             return _normalizer(operation, args[0], freeze)
         if is_highest(operation):
@@ -72,14 +73,17 @@ def replay(cut: Cut, values: Mapping[int, Tensor], frozen: list[Tensor] | None =
 Freeze = Callable[[Callable[[], Tensor]], Tensor]
 
 
-def _elementwise(step: Step, inputs: Tensor, freeze: Freeze) -> Tensor:
+def _elementwise(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any], freeze: Freeze) -> Tensor:
     """a(u) as a(0) + u * slope, with slope = (a(u) - a(0)) / u frozen."""
-    at_zero = step.operation(ops.zeros_like(inputs))
+    inputs, *rest = args
+    at_zero = step.operation(ops.zeros_like(inputs), *rest, **kwargs)
 
     def slope() -> Tensor:
-        is_small = ops.abs(inputs) < TINY
+        is_small = ops.logical_and(at_zero != 0, ops.abs(inputs) < TINY)  # without a(0) no digits are lost
+        is_small = ops.logical_or(inputs == 0, is_small)
         divisor = ops.where(is_small, ops.ones_like(inputs), inputs)
-        return ops.where(is_small, ops.zeros_like(inputs), (step.operation(inputs) - at_zero) / divisor)
+        rise = step.operation(inputs, *rest, **kwargs) - at_zero
+        return ops.where(is_small, ops.zeros_like(inputs), rise / divisor)
 
     return at_zero + inputs * freeze(slope)
 

@@ -113,6 +113,14 @@ def is_elementwise(operation: Any) -> bool:
     return is_layer(operation, ELEMENTWISE_LAYERS) or is_operation(operation, ELEMENTWISE_OPERATIONS)
 
 
+def is_root_or_power(step: Step) -> bool:
+    """Whether a step raises its input to a fixed power above 0, as a generalised mean does."""
+    args, _ = step.arguments
+    if not is_operation(step.operation, {"Power"}) or len(args) != 2 or not isinstance(args[0], Slot):
+        return False
+    return isinstance(args[1], (int, float)) and args[1] > 0
+
+
 def is_choice(operation: Any) -> bool:
     """Whether an operation takes the largest or the smallest of its inputs, number by number."""
     return is_layer(operation, CHOICES) or is_operation(operation, CHOICES)
@@ -172,6 +180,7 @@ def is_known(step: Step, dependent: set[int]) -> bool:
         is_affine(step, dependent)
         or is_gate(step, dependent)
         or is_elementwise(step.operation)
+        or is_root_or_power(step)
         or is_choice(step.operation)
         or is_highest(step.operation)
         or is_layer(step.operation, NORMALIZERS)

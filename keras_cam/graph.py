@@ -107,6 +107,12 @@ def cut(
     if layer is not None and not slots:
         raise _no_such_layer(program, layer, logits)
     slots = [slot for slot in slots if slot not in program.inputs]
+    if logits in slots:
+        raise UnsupportedModelError(
+            f"The output of model {model.name!r} has shape {program.shape(logits)}: a score for every position, not one "
+            "for each class (segmentation?). Build a model of the score to explain, such as keras.Model(model.input, "
+            "keras.ops.mean(model.output, axis=(1, 2))), and explain that."
+        )
     if not slots:
         _check_no_opaque(program)
         raise UnsupportedModelError(

@@ -378,3 +378,14 @@ def test_normalize(model):
 def test_an_option_that_does_not_exist(model, door):
     with pytest.raises(TypeError, match="colour"):
         door(model, PICTURE, colour="red")
+
+
+def test_a_score_for_every_position():
+    """Segmentation: say what to build, and building it works."""
+    inputs = keras.Input((8, 10, 3))
+    x = layers.Conv2D(4, 3, activation="relu")(inputs)
+    model = keras.Model(inputs, layers.Conv2D(2, 1, activation="softmax")(x), name="mine")
+    text = message(UnsupportedModelError, explain, model, PICTURE)
+    assert missing(["'mine'", "(None, 6, 8, 2)", "a score for every position", "keras.ops.mean"], text) == []
+    averaged = keras.Model(model.input, keras.ops.mean(model.output, axis=(1, 2)))
+    assert explain(averaged, PICTURE).completeness.min() > 1 - 1e-5

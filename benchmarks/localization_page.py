@@ -1,0 +1,115 @@
+"""The table and the page of the localization benchmark, from its runs."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from localization import Run
+
+COLUMNS = ("IoU 0.3", "IoU 0.5", "IoU 0.7", "pointing", "energy in box", "off centre, px")
+WAYS = {"stretch": "stretched", "receptive_field": "placed", "centre Gaussian": "centre Gaussian"}
+BOX_SCORE = 1  # which of the scores is MaxBoxAcc at IoU 0.5
+POINTING = 3
+
+
+def table_of(runs: Sequence[Run]) -> str:
+    """Markdown: for each kind of network the mean over its runs and, where there are several, their deviation."""
+    lines = [f"| pictures | padding | map | {' | '.join(COLUMNS)} |", "| --- " * (len(COLUMNS) + 3) + "|"]
+    for (data, padding), group in groups_of(runs).items():
+        told = sum(run.accuracy for run in group) / len(group)
+        first = f"{data}, {group[0].held_out} held out | {padding}, right class for {told:.0%}"
+        for way, word in WAYS.items():
+            lines.append(f"| {first} | {word} | {' | '.join(_cells(np.stack([run.scores[way] for run in group])))} |")
+            first = " | "
+    return "\n".join(lines)
+
+
+def groups_of(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
+    """The runs by what they were trained on and how their networks pad."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.data, run.padding), []).append(run)
+    return groups
+
+
+def verdicts_of(runs: Sequence[Run]) -> str:
+    """What placing did to each kind of network, network by network: better, worse, or not to be told."""
+    lines = []
+    for (data, padding), group in groups_of(runs).items():
+        gains = np.stack([run.scores["receptive_field"] - run.scores["stretch"] for run in group])
+        words = ", ".join(
+            f"{name} {_gain(gains[:, index])}" for index, name in ((BOX_SCORE, "IoU 0.5"), (POINTING, "pointing"))
+        )
+        lines.append(f"- {data}, {padding}: {words}")
+    return "\n".join(lines)
+
+
+def _gain(gains: np.ndarray) -> str:
+    better, worse = int((gains > 0).sum()), int((gains < 0).sum())
+    doubt = "" if max(better, worse) == len(gains) > 1 else "; no clear difference"
+    return f"{gains.mean():+.2f} (better in {better} and worse in {worse} of {len(gains)} networks{doubt})"
+
+
+def _cells(scores: np.ndarray) -> list[str]:
+    mean, deviation = scores.mean(axis=0), scores.std(axis=0, ddof=min(1, len(scores) - 1))
+    shares = [f"{middle:.2f} ± {spread:.2f}" for middle, spread in zip(mean[:5], deviation[:5], strict=True)]
+    return [*shares, f"{mean[5]:+.0f}, {mean[6]:+.0f}"]
+
+
+def machine() -> str:
+    """The machine and the versions, in one line."""
+    packages = ("keras", "tensorflow", "numpy", "opencv-python-headless")
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    return f"{os.cpu_count()} {platform.machine()} cores, Python {platform.python_version()}, {versions}"
+
+
+def page_of(runs: Sequence[Run], missing: str, minutes: float) -> str:
+    """The page: what was measured on what, the table, and what it says."""
+    return PAGE.format(
+        machine=machine(),
+        minutes=f"{minutes:.0f}",
+        networks=len(runs),
+        missing=f"\n{missing}\n" if missing else "",
+        table=table_of(runs),
+        verdicts=verdicts_of(runs),
+    )
+
+
+PAGE = """{machine}; {networks} networks in {minutes} minutes, the machine shared with other work.
+
+# Placed or stretched: which finds the object?
+
+`align="receptive_field"`, the default, lays each cell of a map over the pixels that it sees ([why](shift.md));
+`align="stretch"` stretches the map over the picture. Here both are held against boxes, with the same networks and the
+same maps, and against a bell over the middle of the picture that looks at nothing.
+
+{table}
+
+Mean ± standard deviation over networks trained from different seeds (on photographs: on different thirds). MaxBoxAcc
+(Choe et al. 2020) is the share of pictures in which the box of the largest region above a threshold overlaps the true
+box by that IoU, at the threshold that is best for all pictures; the map is scaled from its minimum to its maximum, the
+class is the true one. Pointing: the map's maximum lies in a box. Energy: share of the positive evidence inside the
+boxes. Off centre: how far below and right of the box's middle the evidence above half of its maximum lies, in the
+median, in pixels of 128. A single threshold is chosen on the pictures that are measured, as is the custom with this
+measure, for every row alike.
+{missing}
+## Network by network
+
+{verdicts}
+
+## How to run it again
+
+    python benchmarks/localization.py --data ../shared/data --page docs/localization.md
+
+Networks: five 3x3 convolutions with batch normalization, four of stride 2, global average pooling and one Dense layer,
+whose cells see 39 pixels; they differ in nothing but padding. Drawn scenes: 128x128 pixels, one shape of
+`keras_cam.shapes` of 20 to 100 pixels anywhere before clouds. Photographs: kangaroos and raccoons at 128x128, most of
+them large in the picture; the networks start from CIFAR-10.
+"""

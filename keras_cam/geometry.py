@@ -95,9 +95,11 @@ def grid_of(cut: Cut, feature: FeatureMap, image: Sequence[int], shape: Sequence
     """
     slot = feature.slot if feature.tokens is None else grid_slot(cut.program, feature.slot)
     try:
-        axes = _walk(cut, tuple(image))[slot]
+        axes = _walk(cut, tuple(image)).get(slot)
     except _UnknownLayerError as unknown:
         return even_grid(shape, image, str(unknown))
+    if axes is None:
+        return even_grid(shape, image, f"where the cells of {feature.layer!r} lie is hidden in a layer of its own kind")
     found = tuple(axis.length for axis in axes)
     if found != tuple(shape):
         return even_grid(shape, image, f"the layers are read as {found} cells, the map has {tuple(shape)}")

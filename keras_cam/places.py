@@ -120,8 +120,20 @@ def tokens_of(program: Program, slot: int) -> tuple[int, int, int] | None:
     if source != slot:
         rows, columns = _grid(program, source)
         return count - (rows or 0) * (columns or 0), rows or 0, columns or 0
+    image = next((slot for slot in program.inputs if len(program.shape(slot)) == 4), None)
+    return None if image is None else _patches_of(count, *_grid(program, image))
+
+
+def _patches_of(count: int, height: int | None, width: int | None) -> tuple[int, int, int] | None:
+    """As `tokens_of`, where a layer of its own kind has cut an image into square patches."""
+    height, width = height or 0, width or 0  # 0: open
+    for prefix in range(min(MOST_PREFIX_TOKENS, count - 2) + 1):
+        pixels, left = divmod(height * width, count - prefix)
+        side = math.isqrt(pixels)
+        if side and (left, pixels) == (0, side * side) and height % side == width % side == 0:
+            return prefix, height // side, width // side
     side = math.isqrt(count)
-    return (0, side, side) if len(program.shape(program.inputs[0])) == 4 and side**2 == count else None
+    return (0, side, side) if side * side == count else None
 
 
 def grid_slot(program: Program, slot: int) -> int:

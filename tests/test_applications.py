@@ -27,6 +27,8 @@ def test_default_run_has_one_member_of_each_family():
 
 @pytest.mark.parametrize("name", SMALL)
 def test_map_adds_up_and_the_model_stays_what_it_is(name):
+    if name.startswith("NASNet") and keras.backend.backend() == "torch":
+        pytest.skip("Keras does not build NASNet on torch")
     member = MEMBERS[name]
     pictures = draw_pictures(4, member.small)
     model = build(name, pictures, input_shape=(*member.small, 3))

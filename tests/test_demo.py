@@ -19,7 +19,7 @@ def out(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tagged(out):
+def tagged(tf, out):  # the curves of the loss are by Keras' own TensorBoard callback, which needs TensorFlow
     return run_demo(out, **SMALL)
 
 

@@ -52,6 +52,7 @@ def photo(folders):
     return next((folders / "test" / "star").iterdir())
 
 
+@pytest.mark.usefixtures("tf")  # tf.data, and Keras' own TensorBoard callback
 def test_train_cifar10_and_explain_a_picture_with_the_network_it_leaves(folders, photo, tmp_path):
     done = run("train_cifar10.py", "--data", folders, "--epochs", 2, "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

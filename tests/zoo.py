@@ -680,6 +680,8 @@ if keras.backend.backend() != "tensorflow":
     for table in (ZOO, ERRORS):
         for missing in table.keys() & NEED_TENSORFLOW:
             del table[missing]
+if keras.backend.backend() == "jax":
+    del ZOO["float64"]  # which JAX has only where the whole process is set to it
 
 
 @functools.cache

@@ -35,7 +35,7 @@ MOST_SECONDS = 1800  # for one model
 TOLERANCE = 1e-5
 COLUMNS = (
     *("model", "feature layer", "cells x channels", "head", "left out of the score", "predictions"),
-    *("build + first call", "further calls", "the model alone", "peak memory", "the model alone"),
+    *("build + first call, s", "further calls, s", "prediction alone, s", "peak, MiB", "peak before, MiB"),
 )
 PAGE = """{machine}
 
@@ -44,12 +44,14 @@ PAGE = """{machine}
 Written by `tox -e applications`, as it is. Each model has random weights (biases and statistics of batch normalization
 included), 10 classes and the input size it was made for, and explains two drawn pictures for all 10 classes.
 
+- *head*: "affine", the CAM of Zhou et al.; "affine per sample", gates and divisors frozen at their values for the
+  picture; "position dependent", weights of its own for each cell.
 - *left out of the score*: the largest distance between mean(map) + bias and the logit, as a share of the picture's
   largest logit, over both pictures and all classes; {tolerance:.0e} is allowed.
 - *predictions*: whether those of `build_feature_model(model)` are, bit for bit, those of `model(x, training=False)`.
-- *build + first call*: `Explainer(model)` and its first call, tracing included; *the model alone*: what
-  `model.predict_on_batch` of the same two pictures takes, once traced. Seconds; the best of three for what is traced.
-- *peak memory*: the process' largest resident set in MiB, and what it was after the model alone had predicted.
+- *build + first call*: `Explainer(model)` and its first call, tracing included. *Further calls*, and *prediction
+  alone* (`model.predict_on_batch`, traced): the best of three. Other work on the machine makes all of them longer.
+- *peak*: the process' largest resident set; *peak before*: what it was when the model alone had predicted.
 
 | {columns} |
 | {rule} |
@@ -169,8 +171,8 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     """The page, in Markdown."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("keras", "tensorflow", "numpy"))
     machine = (
-        f"*Measured on {processor()}, {len(os.sched_getaffinity(0))} cores; Python {platform.python_version()}, "
-        f"keras_cam {keras_cam.__version__}, {packages}.*"
+        f"*Measured on {processor()}, {len(os.sched_getaffinity(0))} cores with a load of {os.getloadavg()[2]:.0f}; "
+        f"Python {platform.python_version()}, keras_cam {keras_cam.__version__}, {packages}.*"
     )
     return PAGE.format(
         machine=machine,

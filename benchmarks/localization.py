@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -25,7 +26,7 @@ import numpy as np
 from box_scores import centre_gaussian, energy, max_box_accuracy, off_centre, overlaps_by_threshold, pointing
 from localization_page import page_of, table_of
 from scenes import Pictures, draw_scenes, load_photos, load_small_photos
-from small_networks import PADDINGS, build_network, train, with_new_head
+from small_networks import CONVOLUTIONS, PADDINGS, build_network, train, with_new_head
 
 import keras_cam
 from keras_cam.heatmap import normalize
@@ -43,6 +44,7 @@ class Run:
     Attributes:
         data: what it was trained on.
         padding: a key of `PADDINGS`.
+        field: how many pixels wide a cell sees.
         held_out: how many pictures it was measured on.
         accuracy: share of them whose class it tells.
         scores: by alignment, and for the baseline, what `score` gives.
@@ -50,6 +52,7 @@ class Run:
 
     data: str
     padding: str
+    field: int
     held_out: int
     accuracy: float
     scores: dict[str, np.ndarray]
@@ -84,14 +87,15 @@ def measure(network: keras.Model, data: str, padding: str, held_out: Pictures) -
         scores[alignment] = score(heatmaps, held_out.boxes)
     scores[BASELINE] = score([centre_gaussian(image.shape[:2]) for image in held_out.images], held_out.boxes)
     accuracy = float((result.logits.argmax(axis=1) == held_out.labels).mean())
-    return Run(data, padding, len(held_out.labels), accuracy, scores)
+    field = int(result.grid.axes[0].field)
+    return Run(data, padding, field, len(held_out.labels), accuracy, scores)
 
 
-def scene_runs(padding: str, seeds: int, count: int, epochs: int) -> Iterator[Run]:
+def scene_runs(padding: str, field: int, seeds: int, count: int, epochs: int) -> Iterator[Run]:
     """Train a network for each seed on `count` drawn scenes of its own, and measure all on the same other scenes."""
     for seed in range(seeds):
         keras.utils.set_random_seed(seed)
-        network = build_network(padding, num_classes=4)
+        network = build_network(padding, 4, field)
         train(network, draw_scenes(count, seed), epochs, seed)
         yield measure(network, "drawn scenes", padding, draw_scenes(max(count // 64 * 16, 16), 1000))
 
@@ -99,13 +103,13 @@ def scene_runs(padding: str, seeds: int, count: int, epochs: int) -> Iterator[Ru
 def photo_runs(padding: str, folder: Path, seeds: int, count: int, epochs: int) -> Iterator[Run]:
     """Train a network on `count` small photographs, then fine-tune it on all animals but a third, measured on these."""
     keras.utils.set_random_seed(0)
-    start = build_network(padding, num_classes=10)
+    start = build_network(padding, 10)
     train(start, load_small_photos(folder / "cifar10" / "train", count), max(1, epochs * 2 // 3), 0)
     photos = load_photos(folder / "animals")
     for fold in range(min(seeds, FOLDS)):
         keras.utils.set_random_seed(fold)
         held_out = np.arange(len(photos.labels)) % FOLDS == fold
-        network = with_new_head(start, padding, num_classes=2)
+        network = with_new_head(start, padding, 2)
         train(network, photos.take(~held_out), 4 * epochs, fold, rate=1e-3, crop=0.7)
         yield measure(network, "photographs", padding, photos.take(held_out))
 
@@ -122,8 +126,8 @@ def main(arguments: list[str] | None = None) -> list[Run]:
     chosen = parser.parse_args(arguments)
     start = time.perf_counter()
     runs, missing = [], ""
-    for padding in PADDINGS:
-        runs += told(scene_runs(padding, chosen.seeds, chosen.scenes, chosen.epochs))
+    for field, padding in product(CONVOLUTIONS, PADDINGS):
+        runs += told(scene_runs(padding, field, chosen.seeds, chosen.scenes, chosen.epochs))
     if chosen.data is None or not all((chosen.data / name).is_dir() for name in ("animals", "cifar10")):
         missing = f"No photographs: --data names no folder that holds animals/ and cifar10/ ({chosen.data})."
         print(missing, file=sys.stderr)
@@ -140,7 +144,11 @@ def told(runs: Iterator[Run]) -> Iterator[Run]:
     """Say each run as it comes."""
     for run in runs:
         scores = "; ".join(f"{way} {np.round(numbers, 2)}" for way, numbers in run.scores.items())
-        print(f"{run.data}, {run.padding}: accuracy {run.accuracy:.2f}; {scores}", file=sys.stderr, flush=True)
+        print(
+            f"{run.data}, {run.padding}, {run.field} px: accuracy {run.accuracy:.2f}; {scores}",
+            file=sys.stderr,
+            flush=True,
+        )
         yield run
 
 

@@ -13,20 +13,24 @@ PADDINGS = {
     "ResNet-style": "`ZeroPadding2D(1)` before each stride of 2, as in ResNet",
     "valid": "no padding at all",
 }
-WIDTHS = ((16, 2), (24, 2), (32, 1), (64, 2), (128, 2))  # filters and stride of each convolution
+CONVOLUTIONS = {  # pixels that a cell sees -> filters and stride of each convolution
+    31: ((16, 2), (32, 2), (64, 2), (128, 2)),
+    39: ((16, 2), (24, 2), (32, 1), (64, 2), (128, 2)),
+}
 BATCH_SIZE = 16
 
 
-def build_network(padding: str, num_classes: int) -> keras.Model:
-    """Five 3x3 convolutions of stride 16 in all, global average pooling, one Dense layer; any input size.
+def build_network(padding: str, num_classes: int, field: int = 39) -> keras.Model:
+    """Some 3x3 convolutions of stride 16 in all, global average pooling, one Dense layer; any input size.
 
     Args:
         padding: a key of `PADDINGS`.
         num_classes: how many classes to tell apart.
+        field: side of what a cell sees, a key of `CONVOLUTIONS`.
     """
     inputs = keras.Input((None, None, 3))
     x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
-    for filters, stride in WIDTHS:
+    for filters, stride in CONVOLUTIONS[field]:
         padded_before = padding == "ResNet-style" and stride == 2
         if padded_before:
             x = layers.ZeroPadding2D(1)(x)

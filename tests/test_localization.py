@@ -96,16 +96,18 @@ def test_scenes_have_their_object_in_its_box():
         assert inside > np.nanmean(image) + 20
 
 
+@pytest.mark.parametrize("field", [31, 39])
 @pytest.mark.parametrize("padding", ["same", "ResNet-style", "valid"])
-def test_networks_have_stride_16_and_the_grid_that_their_padding_gives(padding):
+def test_networks_have_stride_16_and_the_grid_that_their_padding_gives(padding, field):
     from small_networks import build_network
 
     import keras_cam
 
-    result = keras_cam.explain(build_network(padding, 3), np.zeros((1, 128, 128, 3), "uint8"))
+    result = keras_cam.explain(build_network(padding, 3, field), np.zeros((1, 128, 128, 3), "uint8"))
     rows, columns = result.grid.axes
-    assert rows == columns and (result.grid.source, rows.stride) == ("graph", 16)
-    assert (rows.length, rows.offset) == {"same": (8, 15), "ResNet-style": (8, 0), "valid": (6, 19)}[padding]
+    assert rows == columns and (result.grid.source, rows.stride, rows.field) == ("graph", 16, field)
+    valid = {31: (7, 15), 39: (6, 19)}[field]
+    assert (rows.length, rows.offset) == {"same": (8, 15), "ResNet-style": (8, 0), "valid": valid}[padding]
 
 
 def test_a_new_head_keeps_every_other_weight():
@@ -124,17 +126,19 @@ def test_tiny_run_writes_the_page(tmp_path, capsys):
     page = tmp_path / "localization.md"
     options = ["--seeds", "1", "--scenes", "32", "--epochs", "1", "--page", str(page), "--data", str(tmp_path)]
     runs = localization.main(options)
-    assert [(run.padding, run.held_out) for run in runs] == [("same", 16), ("ResNet-style", 16), ("valid", 16)]
+    assert [(run.field, run.padding, run.held_out) for run in runs] == [
+        (field, padding, 16) for field in (31, 39) for padding in ("same", "ResNet-style", "valid")
+    ]
     for run in runs:
         shares = np.stack(list(run.scores.values()))[:, :5]
         assert (shares >= 0).all() and (shares <= 1).all()
         assert (np.diff(shares[:, :3]) <= 0).all(), "more overlap is found less often"
     bells = [run.scores["centre Gaussian"] for run in runs]
-    assert_allclose(bells, np.broadcast_to(bells[0], (3, 7)))  # the same pictures, whatever the network
+    assert_allclose(bells, np.broadcast_to(bells[0], (6, 7)))  # the same pictures, whatever the network
     text = page.read_text("utf-8")
     assert text.split("\n")[0].count("keras 3") == 1
     assert "No photographs" in text and "No photographs" in capsys.readouterr().err
-    assert text.count("| placed |") == 3
+    assert text.count("| placed |") == 6
 
 
 def test_table_and_verdicts_by_hand():
@@ -143,15 +147,16 @@ def test_table_and_verdicts_by_hand():
 
     def run(stretched, placed):
         ways = {"stretch": stretched, "receptive_field": placed, "centre Gaussian": 0.5}
-        return Run("pictures", "same", 8, 0.75, {way: np.full(7, share) for way, share in ways.items()})
+        return Run("pictures", "same", 39, 8, 0.75, {way: np.full(7, share) for way, share in ways.items()})
 
     first, second = run(0.2, 0.4), run(0.4, 0.8)
     assert "| placed | 0.60 ± 0.28 |" in table_of([first, second])
+    assert "| placed | 0.40 |" in table_of([first])
     assert verdicts_of([first, second]).startswith(
-        "- pictures, same: IoU 0.5 +0.30 (better in 2 and worse in 0 of 2 networks), pointing"
+        "- pictures, same, 39 px: IoU 0.5 +0.30 (better in 2, worse in 0 of 2 networks), pointing"
     )
-    assert "better in 1 and worse in 1 of 2 networks; no clear difference" in verdicts_of([first, run(0.4, 0.3)])
-    assert "+0.20 (better in 1 and worse in 0 of 1 networks; no clear difference)" in verdicts_of([first])
+    assert "better in 1, worse in 1 of 2 networks; no clear difference" in verdicts_of([first, run(0.4, 0.3)])
+    assert "+0.20 (better in 1, worse in 0 of 1 network; no clear difference)" in verdicts_of([first])
 
 
 def test_photographs_with_boxes(shared_data):

@@ -25,7 +25,7 @@ def on_cells(*head, shape=(1, 2, 2), weights=()):
 def explained(name):
     """Everything there is to know about a model of the zoo: features (float64), weights of the head, explanation."""
     model, inputs = zoo.model(name), zoo.inputs(name)
-    features = np.asarray(build_feature_model(model)(inputs)["features"], "float64")
+    features = keras.ops.convert_to_numpy(build_feature_model(model)(inputs)["features"]).astype("float64")
     weights = [np.asarray(weight, "float64") for weight in model.get_weights()]
     return features, weights, explain(model, inputs, classes="all")
 

@@ -121,8 +121,8 @@ Placing moves all maps of a network the same way: half a stride, 7.5 pixels down
 depends on where in its window a network answers to one. A cell that sees 31 pixels, two strides, has little choice, and
 those networks came out level or better when placed; but count them in the table before trusting that. A cell that sees
 39 has more: networks that differ in nothing but their seed and scenes put their evidence up to ten pixels to one side
-of the object ("off centre"), as far as the shift itself, so that placing helps some of them and harms others. The placed
-map says where the cells look; which part of what they see was the reason, a map of cells cannot say.
+of the object ("off centre"), as far as the shift itself, so that placing helps some of them and harms others. The
+placed map says where the cells look; which part of what they see was the reason, a map of cells cannot say.
 
 On the photographs the animals are large, and 7.5 of 128 pixels are little: the boxes gain nothing. There the bell over
 the middle, which looks at nothing, beats the maps of these small networks, since photographers put animals in the

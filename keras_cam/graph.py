@@ -110,8 +110,8 @@ def cut(
     if logits in slots:
         raise UnsupportedModelError(
             f"The output of model {model.name!r} has shape {program.shape(logits)}: a score for every position, not "
-            "one for each class (segmentation?). Build a model of the score to explain, such as keras.Model(model.input, "
-            "keras.ops.mean(model.output, axis=(1, 2))), and explain that."
+            "one for each class (segmentation?). Build a model of the score to explain, such as "
+            "keras.Model(model.input, keras.ops.mean(model.output, axis=(1, 2))), and explain that."
         )
     if not slots:
         _check_no_opaque(program)

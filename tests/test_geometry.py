@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from keras_cam import build_feature_model, explain
@@ -94,7 +94,10 @@ LAYERS = st.one_of(
 @given(st.lists(LAYERS, min_size=1, max_size=4), st.integers(40, 57))
 def test_centres_are_where_averaging_puts_them(stack, length):
     size = (length, 48)
-    model = with_head(stack, size)
+    try:
+        model = with_head(stack, size)
+    except ValueError:  # nothing is left of the picture
+        assume(False)
     grid = axes_of(model, size)
     assert grid.source == "graph"
     cells, centres = centres_by_averaging(model, size)
@@ -185,7 +188,7 @@ def test_tokens_lie_where_their_patches_lie():
 # against the gradient
 
 
-def gradient_centroid(model, size, draws=6):
+def gradient_centroid(model, size, draws=4):
     """Mean position, by squared gradient, of the pixels that a middle cell depends on."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("the gradient is TensorFlow's")
@@ -205,22 +208,29 @@ def gradient_centroid(model, size, draws=6):
     return (row, column), ((rows * total).sum() / total.sum(), (columns * total).sum() / total.sum())
 
 
+# Large enough that a middle cell's field of view, or where its weight is, lies inside the picture.
 FAMILIES = {
-    "MobileNet": 160,
-    "MobileNetV2": 160,
-    "EfficientNetV2B0": 160,
-    "DenseNet121": 160,
-    "ResNet50": 224,
-    "ResNet50V2": 224,
-    "VGG16": 128,
-    "Xception": 160,
+    "MobileNet": (352, 384),
+    "MobileNetV2": (160, 192),
+    "MobileNetV3Small": (256, 224),
+    "EfficientNetB0": (256, 224),
+    "EfficientNetV2B0": (160, 192),
+    "DenseNet121": (160, 192),
+    "ResNet50": (224, 256),
+    "ResNet50V2": (224, 256),
+    "VGG16": (224, 256),
+    "InceptionV3": (299, 299),
+    "InceptionResNetV2": (299, 299),
+    "NASNetMobile": (256, 224),
+    "Xception": (299, 299),
+    "ConvNeXtTiny": (128, 160),
 }
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes gradients with TensorFlow")
 def test_centres_agree_with_the_gradient(name):
-    size = (FAMILIES[name], FAMILIES[name] + 32)
+    size = FAMILIES[name]
     base = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(*size, 3), pooling="avg")
     model = keras.Model(base.input, layers.Dense(2)(base.output))
     grid = axes_of(model, size)

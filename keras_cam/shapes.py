@@ -94,8 +94,8 @@ def make_shapes(
 
     Example:
         >>> shapes = make_shapes(8, tag_share=1.0)
-        >>> shapes.images.shape, shapes.tagged.sum()
-        ((8, 64, 64, 3), np.int64(2))
+        >>> shapes.images.shape, int(shapes.tagged.sum())
+        ((8, 64, 64, 3), 2)
     """
     _check(num_images, size, seed, tag_share, tagged_class)
     drawn = [_draw_picture(index, size, seed, tag_share, tagged_class) for index in range(num_images)]

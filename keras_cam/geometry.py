@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from keras_cam.graph import Cut, FeatureMap, reads_channels_first
+from keras_cam.graph import Cut, FeatureMap, image_shape
 from keras_cam.operations import is_layer, is_operation
-from keras_cam.places import channels_first, grid_slot
+from keras_cam.places import channels_first, grid_slot, spatial_shape
 from keras_cam.program import Program, Step
 
 CONVOLUTIONS = {
@@ -108,9 +108,7 @@ def grid_of(cut: Cut, feature: FeatureMap, image: Sequence[int], shape: Sequence
 
 def strides_of(cut: Cut) -> dict[int, tuple[float, ...]]:
     """Stride of every slot with a known place; for open sizes as in an image of 256 pixels."""
-    program = cut.program
-    source = program.inputs[cut.image_input]
-    image = tuple(length or 256 for length in _spatial(program, source, reads_channels_first(cut)))
+    image = tuple(length or 256 for length in image_shape(cut))
     reached: dict[int, tuple[Axis, ...]] = {}
     with suppress(_UnknownLayerError):
         _walk(cut, image, reached)
@@ -153,7 +151,7 @@ def _moved(step: Step, program: Program, inputs: list[tuple[Axis, ...]]) -> tupl
     shape = program.shape(step.outputs[0])
     if len(shape) != len(axes) + 2:
         return None
-    spatial = _spatial(program, step.outputs[0], channels_first(program, step.outputs[0]))
+    spatial = spatial_shape(program, step.outputs[0])
     if is_operation(operation, {"Pad"}):
         pads = [tuple(pair) for pair in operation.pad_width]
         pads = pads[2:] if channels_first(program, step.outputs[0]) else pads[1:-1]
@@ -163,11 +161,6 @@ def _moved(step: Step, program: Program, inputs: list[tuple[Axis, ...]]) -> tupl
     if all(length in (None, axis.length) for length, axis in zip(spatial, axes, strict=True)):
         return _merged(inputs)
     raise _UnknownLayerError(f"{step.path!r} ({type(operation).__name__}) moves space in a way that is not known")
-
-
-def _spatial(program: Program, slot: int, first: bool) -> tuple[int | None, ...]:
-    shape = program.shape(slot)
-    return shape[2:] if first else shape[1:-1]
 
 
 def _window(axis: Axis, size: int, step: int, padding: str) -> Axis:

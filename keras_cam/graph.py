@@ -10,7 +10,7 @@ from keras_cam.errors import InvalidOptionError, UnsupportedModelError
 from keras_cam.flatten import flatten
 from keras_cam.operations import averages_all, is_layer
 from keras_cam.places import before_reshape, channels_first, find_features, has_place, placed_slots, tokens_of
-from keras_cam.program import Program, Step
+from keras_cam.program import Program, Step, needed_for
 from keras_cam.rewrite import open_first_unknown, with_activations_apart, without_last_activation
 
 
@@ -197,11 +197,8 @@ def _no_such_layer(program: Program, layer: str, logits: int) -> InvalidOptionEr
 
 def _inputs_behind(program: Program, slot: int) -> set[int]:
     """The inputs of the model that a slot is made from."""
-    wanted = {slot}
-    for step in reversed(program.steps):
-        if wanted.intersection(step.outputs):
-            wanted.update(step.inputs)
-    return wanted.intersection(program.inputs)
+    read = (step.inputs for step in needed_for([slot], program.steps))
+    return {slot}.union(*read).intersection(program.inputs)
 
 
 def _describe(program: Program, slot: int, steps: tuple[Step, ...]) -> FeatureMap:
@@ -230,6 +227,12 @@ def reads_channels_first(cut: Cut) -> bool:
                 return bool(data_format == "channels_first")
             reached.update(step.outputs)
     return False
+
+
+def image_shape(cut: Cut) -> tuple[int | None, ...]:
+    """The spatial axes of what the image input of a model takes, None where open."""
+    shape = cut.program.shape(cut.program.inputs[cut.image_input])
+    return shape[2:] if reads_channels_first(cut) else shape[1:-1]
 
 
 def describe(found: Cut) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_cam.errors import InvalidImageError
 from keras_cam.fitting import checked_fit, fitted
-from keras_cam.graph import Cut, reads_channels_first
+from keras_cam.graph import Cut, image_shape, reads_channels_first
 from keras_cam.images import load_images, to_display, to_input, value_range_of
 
 
@@ -48,8 +48,7 @@ class Inputs:
 
     def fed_size(self, picture: np.ndarray) -> tuple[int, int]:
         """Height and width of what the model is fed for a picture."""
-        shape = self.cut.program.shape(self.cut.program.inputs[self.cut.image_input])
-        height, width = shape[2:] if reads_channels_first(self.cut) else shape[1:3]
+        height, width = image_shape(self.cut)
         return (picture.shape[0], picture.shape[1]) if height is None or width is None else (height, width)
 
     def batches(
@@ -91,10 +90,8 @@ class Inputs:
         """The first of some pictures that come out at one size, in the model's layout."""
         shape = self.cut.program.shape(self.cut.program.inputs[self.cut.image_input])
         first = reads_channels_first(self.cut)
-        channels, height, width = shape[1:] if first else (shape[3], *shape[1:3])
-        size = None if height is None or width is None else (height, width)
-        fed = to_input(pictures, channels=channels)
-        fed = fed if size is None else [fitted(picture, size, self.fit) for picture in fed]
+        fed = to_input(pictures, channels=shape[1 if first else 3])
+        fed = [fitted(picture, self.fed_size(picture), self.fit) for picture in fed]
         same = next((index for index, picture in enumerate(fed) if picture.shape != fed[0].shape), len(fed))
         batch = np.stack(fed[:same])
         return np.moveaxis(batch, -1, 1) if first else batch

@@ -11,7 +11,7 @@ from keras_cam.geometry import CROPPING, PADDING, strides_of
 from keras_cam.graph import Cut
 from keras_cam.head import EXACT, Head, find_head
 from keras_cam.operations import is_layer
-from keras_cam.places import channels_first, has_place
+from keras_cam.places import channels_first, has_place, spatial_shape
 from keras_cam.program import Step
 
 if TYPE_CHECKING:
@@ -172,22 +172,17 @@ def _feature_layers(cut: Cut) -> list[FeatureLayer]:
     for step in program.steps_between([source], cut.logits):
         for slot in step.outputs:
             if has_place(program, slot) and not is_layer(step.operation, PADDING | CROPPING):
-                last_of[strides.get(slot, _spatial(cut, slot))] = slot
+                last_of[strides.get(slot, spatial_shape(program, slot))] = slot
     found = []
     for slot in sorted({*last_of.values(), *chosen}):
         maker = program.producer(slot)
         if maker is not None:
             channels = program.shape(slot)[1 if channels_first(program, slot) else -1]
-            shape = (*_spatial(cut, slot), channels)
+            shape = (*spatial_shape(program, slot), channels)
             found.append(
                 FeatureLayer(maker.path, type(maker.operation).__name__, shape, strides.get(slot), slot in chosen)
             )
     return found
-
-
-def _spatial(cut: Cut, slot: int) -> tuple[int | None, ...]:
-    shape = cut.program.shape(slot)
-    return shape[2:] if channels_first(cut.program, slot) else shape[1:-1]
 
 
 def _reason(head: Head, layer: str | None) -> str:

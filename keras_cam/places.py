@@ -7,7 +7,7 @@ import math
 import keras
 
 from keras_cam.operations import AVERAGE_POOLING, MAX_POOLING, POOLING_MATHS, REDUCTIONS, is_layer, is_operation
-from keras_cam.program import Program, Step
+from keras_cam.program import Program, Step, needed_for
 
 MOST_PREFIX_TOKENS = 8
 
@@ -67,19 +67,20 @@ def _mixes_places(program: Program, step: Step) -> bool:
     if not len(before) > len(after) == 3:
         return False
     if type(step.operation).__name__ == "Reshape":
-        spatial = before[2:] if channels_first(program, step.inputs[0]) else before[1:-1]
-        cells = math.prod(length or 0 for length in spatial)  # 0: open
+        cells = math.prod(length or 0 for length in spatial_shape(program, step.inputs[0]))  # 0: open
         return bool(cells) and after[1] not in (None, cells)
     return is_operation(step.operation, REDUCTIONS)
 
 
 def has_place(program: Program, slot: int) -> bool:
     """Whether a tensor has the shape of a map: a spatial axis that is longer than one, or open."""
+    return len(program.shape(slot)) > 2 and any(length != 1 for length in spatial_shape(program, slot))
+
+
+def spatial_shape(program: Program, slot: int) -> tuple[int | None, ...]:
+    """The spatial axes of a tensor's shape, without batch and channels."""
     shape = program.shape(slot)
-    if len(shape) < 3:
-        return False
-    spatial = shape[2:] if channels_first(program, slot) else shape[1:-1]
-    return any(length != 1 for length in spatial)
+    return shape[2:] if channels_first(program, slot) else shape[1:-1]
 
 
 def channels_first(program: Program, slot: int) -> bool:
@@ -139,20 +140,22 @@ def _patches_of(count: int, height: int | None, width: int | None) -> tuple[int,
 def grid_slot(program: Program, slot: int) -> int:
     """The last map (N, h, w, K) before a row of tokens that has a cell for each but a few; else the slot itself."""
     count = program.shape(slot)[1]
-    wanted = {slot}
-    for step in reversed(program.steps):
-        if count is None or not wanted.intersection(step.outputs):
-            continue
-        wanted.update(step.inputs)
+    for step in reversed(needed_for([slot], program.steps)):
         rows, columns = _grid(program, step.outputs[0])
-        if rows and columns and rows * columns > 1 and 0 <= count - rows * columns <= MOST_PREFIX_TOKENS:
+        if (
+            count is not None
+            and rows
+            and columns
+            and rows * columns > 1
+            and 0 <= count - rows * columns <= MOST_PREFIX_TOKENS
+        ):
             return step.outputs[0]
     return slot
 
 
 def _grid(program: Program, slot: int) -> tuple[int | None, int | None]:
     """Rows and columns of a two-dimensional map; None where they are open or the tensor is none."""
-    shape = program.shape(slot)
-    if len(shape) != 4:
+    if len(program.shape(slot)) != 4:
         return None, None
-    return (shape[2], shape[3]) if channels_first(program, slot) else (shape[1], shape[2])
+    rows, columns = spatial_shape(program, slot)
+    return rows, columns

@@ -1,14 +1,20 @@
 """Where cells lie: against real Keras layers that average a ramp, and against the gradient of real networks."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
+import zoo
+import zoo_parts
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from keras_cam import build_feature_model, explain
+from keras_cam.attribute import channels_last
 from keras_cam.geometry import Axis, even_grid, grid_of, strides_of
-from keras_cam.graph import cut
+from keras_cam.graph import cut, reads_channels_first
+from keras_cam.program import run
 
 layers = keras.layers
 
@@ -238,6 +244,132 @@ def test_centres_agree_with_the_gradient(name):
     index, centroid = gradient_centroid(model, size)
     for axis, cell, found in zip(grid.axes, index, centroid, strict=True):
         assert abs(axis.offset + axis.stride * cell - found) <= 0.1 * axis.stride
+
+
+# against the gradient, over the zoo
+
+UNPLACED = {
+    "attention between places, then mean": "attention alone, with nothing beside it: all cells look at the same pixels",
+    "custom layer of raw TensorFlow in front": "TensorFlow has no gradient of what it is made of",
+}
+MIRRORED = "ops.flip mirrors the second feature map, which the grid does not know"
+LARGER = (32, 48)
+
+
+def whole_cells(axis, length):
+    """The cells whose field of view lies in the picture, the middle one first."""
+    centres = {cell: axis.offset + axis.stride * cell for cell in range(axis.length)}
+    reach = (axis.field - 1) / 2
+    whole = [cell for cell, centre in centres.items() if reach <= centre <= length - 1 - reach]
+    return sorted(whole, key=lambda cell: abs(centres[cell] - (length - 1) / 2))
+
+
+def mirror_kernels(model):
+    """Make kernels symmetric in space, which random ones are on average only: that would take hundreds of draws."""
+    for layer in model._flatten_layers():
+        axes = tuple(range(len(getattr(layer, "kernel_size", ()))))
+        for variable in layer.weights if axes else ():
+            if len(variable.shape) == len(axes) + 2:
+                kernel = keras.ops.convert_to_numpy(variable)
+                variable.assign((kernel + np.flip(kernel, axes)) / 2)
+
+
+def run_to_features(found, inputs):
+    """The feature maps (N, cells..., K), without tokens that have no place."""
+    values = run(found.program.steps, dict(zip(found.program.inputs, inputs, strict=True)))
+    for feature in found.features:
+        maps = channels_last(feature, values[feature.slot])
+        if feature.tokens:
+            prefix, *cells = feature.tokens
+            maps = keras.ops.reshape(maps[:, prefix:], (-1, *cells, maps.shape[-1]))
+        yield maps
+
+
+@functools.cache
+def placed(name):
+    """A model of the zoo, cut, with inputs and grids; made larger where no cell's field of view fits in the picture."""
+    with pytest.MonkeyPatch.context() as patch:
+        small = _placed(name, patch)
+        if all(whole_cells(*each) for grid in small[2] for each in zip(grid.axes, grid.image, strict=True)):
+            return small
+        for module in (zoo, zoo_parts):
+            patch.setattr(module, "HEIGHT", LARGER[0])
+            patch.setattr(module, "WIDTH", LARGER[1])
+        patch.setattr(zoo_parts.backbone, "__defaults__", ("backbone", False, (*LARGER, 3)))
+        return _placed(name, patch)
+
+
+def _placed(name, patch):
+    model = zoo.fresh(name)
+    mirror_kernels(model)
+    patch.setattr(zoo, "model", {name: model}.get)  # which says what shapes the inputs have
+    found = cut(model, **zoo.ZOO[name].options)
+    inputs = [keras.ops.convert_to_tensor(one) for one in keras.tree.flatten(zoo.inputs(name, 64))]
+    shape = inputs[found.image_input].shape
+    size = tuple(shape[2:] if reads_channels_first(found) else shape[1:-1])
+    if not size:  # a row of pixels
+        return found, inputs, []
+    maps = zip(found.features, run_to_features(found, inputs), strict=True)
+    return found, inputs, [grid_of(found, feature, size, tuple(each.shape[1:-1])) for feature, each in maps]
+
+
+def seen_by(found, inputs, number, cells):
+    """Squared gradient per pixel of one cell of one feature map, over all pictures and a random sum of channels."""
+    import tensorflow as tf
+
+    image = inputs[found.image_input]
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        maps = list(run_to_features(found, inputs))[number]
+        cell = maps[(slice(None), *cells)]
+        score = tf.reduce_sum(cell * np.random.default_rng(0).normal(size=cell.shape).astype("float32"))
+    squares = np.square(tape.gradient(score, image).numpy().astype("float64"))
+    return squares.sum(axis=(0, 1) if reads_channels_first(found) else (0, -1))
+
+
+def centre_of(energy, field):
+    """The centroid within the stretch of a field's length that holds the most: attention also sees all the rest."""
+    length = min(round(field), len(energy))
+    held = np.convolve(energy, np.ones(length), "valid")
+    window = slice(held.argmax(), held.argmax() + length)
+    return np.average(np.arange(len(energy))[window], weights=energy[window])
+
+
+def checkable(name):
+    """(number of the feature map, grid) for each that is read from the graph."""
+    if name in UNPLACED:
+        return []
+    return [(number, grid) for number, grid in enumerate(placed(name)[2]) if grid.source == "graph"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.xfail(reason=MIRRORED, strict=True))
+        if name == "the same image twice"
+        else name
+        for name in zoo.ZOO
+    ],
+)
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes gradients with TensorFlow")
+def test_centres_agree_with_the_gradient_over_the_zoo(name):
+    grids = checkable(name)
+    if not grids:
+        pytest.skip(UNPLACED.get(name, "the grid is no claim: even, or no grid at all"))
+    found, inputs, _ = placed(name)
+    for number, grid in grids:
+        cells = [whole_cells(axis, length)[0] for axis, length in zip(grid.axes, grid.image, strict=True)]
+        energy = seen_by(found, inputs, number, cells)
+        assert energy.max() > 0
+        for dimension, (axis, cell) in enumerate(zip(grid.axes, cells, strict=True)):
+            others = tuple(each for each in range(energy.ndim) if each != dimension)
+            off = centre_of(energy.sum(axis=others), axis.field) - axis.offset - axis.stride * cell
+            assert abs(off) <= 0.1 * axis.stride, f"feature map {number}, axis {dimension}: {off:.2f} pixels off"
+
+
+def test_the_gradient_is_asked_of_nearly_the_whole_zoo():
+    checked = [name for name in zoo.ZOO if checkable(name)]
+    assert len(checked) >= 0.9 * len(zoo.ZOO), f"{len(checked)} of {len(zoo.ZOO)}"
 
 
 # in the result

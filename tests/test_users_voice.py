@@ -7,7 +7,8 @@ import zoo
 from keras import layers
 from zoo_parts import Subclassed, after_maps, after_pooling, built, chain, convolutions, dense, gap, policy
 
-from keras_cam import CAMWarning, UnsupportedModelError, build_feature_model, compute_cam, explain
+from keras_cam import CAMWarning, UnsupportedModelError, build_feature_model, compute_cam, explain, overlay
+from keras_cam.fitting import seen
 
 IMAGES = np.random.default_rng(0).uniform(0, 1, (3, 8, 12, 3)).astype("float32")
 
@@ -149,6 +150,92 @@ def test_06_saturated_softmax(name):
     usual = explain(zoo.fresh(name), IMAGES, classes=result.class_indices)
     np.testing.assert_allclose(result.maps, 1e4 * usual.maps, rtol=1e-3, atol=1)
     assert scores.activation is activation  # read, not replaced
+
+
+# 11. Wrong-range overlays
+
+
+def object_finder(head):
+    """A convolution that answers to what is dark, BatchNormalization that turns that round, ReLU, and a head."""
+    model = keras.Sequential(
+        [
+            keras.Input((16, 24, 3)),
+            layers.Conv2D(2, 3, padding="same", name="conv"),
+            layers.BatchNormalization(name="norm"),
+            layers.ReLU(name="relu"),
+            layers.GlobalAveragePooling2D(),
+            head,
+        ]
+    )
+    model.get_layer("conv").set_weights([np.full((3, 3, 3, 2), -1 / 27), np.zeros(2)])
+    model.get_layer("norm").set_weights([-np.ones(2), np.zeros(2), np.full(2, -0.5), np.ones(2)])
+    return model
+
+
+OBJECT = np.zeros((16, 24), bool)
+OBJECT[4:11, 13:21] = True
+PHOTO = np.random.default_rng(3).integers(0, 100, (16, 24, 3), "uint8")
+PHOTO[OBJECT] = 255
+PHOTO[0, 0] = 0  # black and white, so that a range is told by its ends
+RANGES = {  # the picture as users have it, and what brings it to [0, 1]
+    "uint8": (PHOTO, lambda batch: batch / 255),
+    "floats of 0..255": (PHOTO.astype("float32"), lambda batch: batch / 255),
+    "[0, 1]": (PHOTO / 255, None),
+    "[-1, 1]": (PHOTO / 127.5 - 1, lambda batch: (batch + 1) / 2),
+}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_11_one_picture_in_any_range_has_one_overlay(name):
+    picture, preprocess = RANGES[name]
+    model = object_finder(layers.Dense(2, kernel_initializer="ones"))
+    result = explain(model, picture, classes=0, preprocess=preprocess)
+    expected = explain(model, PHOTO.astype("float32") / 255, classes=0)
+    np.testing.assert_array_equal(result.images[0], PHOTO)  # what is shown is not what is fed
+    np.testing.assert_allclose(result.maps, expected.maps, atol=1e-6)
+    drawn, wanted = (each.overlays()[0][0].astype(int) for each in (result, expected))
+    assert np.abs(drawn - wanted).max() <= 1
+    cold = result.heatmaps()[0][0] == 0
+    assert cold.mean() > 0.5
+    np.testing.assert_array_equal(drawn[cold], PHOTO[cold])  # neither brighter nor darker where there is no heat
+    assert np.abs(drawn[OBJECT] - PHOTO[OBJECT]).max(axis=-1).min() > 25
+
+
+# 13. Inverted map / opposite of the object
+
+
+def with_object(array):
+    """Correlation of a map with where the object is."""
+    return np.corrcoef(np.ravel(array), np.ravel(OBJECT))[0, 1]
+
+
+def test_13_map_is_on_the_object_where_that_of_the_last_conv2d_is_on_all_else():
+    model = object_finder(layers.Dense(2, activation="softmax", name="scores"))
+    weights = np.array([[1.0, -1.0], [2.0, -2.0]])
+    model.get_layer("scores").set_weights([weights, np.zeros(2)])
+    convolved = keras.Model(model.inputs, model.get_layer("conv").output).predict(PHOTO[None] / 255, verbose=0)
+    assert with_object(convolved[0] @ weights[:, 0]) < -0.9  # the map that choosing the last Conv2D gives
+    result = explain(model, PHOTO / 255)
+    assert result.class_indices.tolist() == [[0]] and result.layer == "relu"
+    assert with_object(result.maps[0, 0]) > 0.8
+    heat = compute_cam(model, PHOTO / 255)
+    assert heat[OBJECT].sum() > 0.9 * heat.sum()
+
+
+def test_13_binary_model_class_0_is_the_negative_and_only_the_positive_part_is_drawn():
+    model = object_finder(layers.Dense(1, activation="sigmoid", name="scores"))
+    model.get_layer("scores").set_weights([np.array([[1.0], [2.0]]), np.array([-0.1])])
+    result = explain(model, PHOTO / 255, classes="all")
+    against, speaks_for = result.maps[0]
+    np.testing.assert_array_equal(against, -speaks_for)
+    assert with_object(speaks_for) > 0.8 and with_object(against) < -0.8
+    assert speaks_for.min() >= 0 and speaks_for.max() == pytest.approx(1.5, rel=1e-3)  # (1 + 2) of what is above 0.5
+    drawn, signed = result.heatmaps()[0], result.heatmaps(signed=True)[0]
+    assert not drawn[0].any()  # not turned into heat on everything but the object
+    assert drawn[1].max() == 1 and signed[0].min() == -1
+    np.testing.assert_array_equal(drawn[1], signed[1])
+    np.testing.assert_array_equal(result.overlays()[0][0], result.images[0])
+    assert "nothing_positive" in [finding.name for finding in result.diagnosis]
 
 
 # 16. Binary / single-sigmoid models
@@ -295,6 +382,75 @@ def test_25_a_method_of_the_callers_stays_his():
     assert {key: id(value) for key, value in before.items()} == {
         key: id(value) for key, value in vars(model).items() if key in before
     }
+
+
+# 29. Shifted / blocky / edge-artefact maps
+
+
+def averages(*paddings, size):
+    """A network whose map is the picture, averaged in windows of 3 with stride 2, one after the other."""
+    inputs = x = keras.Input((*size, 1))
+    for padding in paddings:
+        if padding == "resnet":
+            x, padding = layers.ZeroPadding2D(1)(x), "valid"
+        x = layers.Conv2D(1, 3, 2, padding, use_bias=False, kernel_initializer=keras.initializers.Constant(1 / 9))(x)
+    return keras.Model(inputs, layers.Dense(1, kernel_initializer="ones")(layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.parametrize("padding", ["same", "resnet"])
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+def test_29_heat_lies_over_the_dot(fit, padding):
+    """Cells are 16 to 32 pixels of the picture long. The middle of the heat is off by 4 at most, and to no side."""
+    model = averages(padding, padding, padding, size=(64, 64))
+    off = {"receptive_field": [], "stretch": []}
+    for dot in ((40, 100), (70, 130), (100, 160), (60, 90), (51, 141)):
+        picture = np.zeros((128, 256, 1), "uint8")
+        picture[dot[0] - 8 : dot[0] + 8, dot[1] - 8 : dot[1] + 8] = 255
+        result = explain(model, picture, classes=0, fit=fit, value_range=(0, 255))
+        for align, found in off.items():
+            heat = result.heatmaps(align=align)[0][0]
+            middle = [np.average(indices + 0.5, weights=heat) for indices in np.indices(heat.shape)]
+            found.append(np.subtract(middle, dot))
+    assert np.abs(off["receptive_field"]).max() <= 4
+    assert np.abs(np.mean(off["receptive_field"], axis=0)).max() <= 1.5
+    assert np.abs(np.mean(off["stretch"], axis=0)).min() >= 6  # what others draw
+
+
+def test_29_nearest_shows_the_cells():
+    """Cells of 4 x 4 pixels, the middle of the first at pixel 3: its block goes from the edge to pixel 4."""
+    picture = np.random.default_rng(5).uniform(size=(40, 48, 1)).astype("float32")
+    result = explain(averages("same", "same", size=(40, 48)), picture, classes=0)
+    assert [(axis.length, axis.offset, axis.stride) for axis in result.grid.axes] == [(10, 3, 4), (12, 3, 4)]
+    heat = result.heatmaps(None, interpolation="nearest")[0][0]
+    blocks = np.kron(result.maps[0, 0], np.ones((4, 4)))
+    np.testing.assert_allclose(heat[1:, 1:], blocks[:-1, :-1], rtol=1e-6)
+    np.testing.assert_array_equal(heat[0], heat[1])
+    np.testing.assert_array_equal(heat[:, 0], heat[:, 1])
+    assert len(np.unique(heat)) == result.maps.size  # and no value that no cell has
+
+
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("size", [(33, 47), (200, 90), (9, 7)])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+def test_29_constant_map_is_constant_up_to_the_edges(interpolation, size, fit):
+    """No bright or dark frame: beyond the outermost cells their values go on, and not zeros."""
+    model = keras.Sequential(
+        [
+            keras.Input((32, 48, 1)),
+            layers.Conv2D(1, 3, 4, padding="same", kernel_initializer="zeros", bias_initializer="ones"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(1, kernel_initializer=keras.initializers.Constant(2.5)),
+        ]
+    )
+    picture = np.full((*size, 1), 0.5, "float32")
+    result = explain(model, picture, classes=0, fit=fit, value_range=(0, 1))
+    for align in ("receptive_field", "stretch"):
+        heat = result.heatmaps(None, interpolation=interpolation, align=align)[0][0]
+        rows, columns = seen(size, (32, 48), fit)
+        np.testing.assert_allclose(heat[rows, columns], 2.5, rtol=1e-5)
+        assert fit == "crop" or heat.shape == heat[rows, columns].shape  # all of the picture, but for what is cut off
+        drawn = overlay(result.images[0], heat[rows, columns] / heat.max())
+        assert np.ptp(drawn[:, :, 0]) == np.ptp(drawn[:, :, 1]) == np.ptp(drawn[:, :, 2]) == 0
 
 
 # 30. Gradients are None

@@ -1,6 +1,6 @@
 """Class activation maps, each from its own paper's formula, in double precision and knowing nothing of keras_cam.
 
-`cam` and `score` are Zhou et al. 2016. Where a paper and its official code differ, the docstring says which is followed.
+`cam` and `score` are Zhou et al. 2016. Where a paper and its official code differ, the docstring says which one it is.
 """
 
 import numpy as np

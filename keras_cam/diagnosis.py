@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from keras import ops
 
+from keras_cam.affine import can_fold, fold
 from keras_cam.explanation import Explanation, Finding
 from keras_cam.graph import Cut
 from keras_cam.head import Head
@@ -14,7 +16,9 @@ from keras_cam.operations import is_layer
 WARN_SLACK = 10  # a warning is for what is left out of a score, not for the last digit of a bfloat16
 FEW_CELLS = 4
 SATURATED = 1 - 1e-6
-
+ONE_CELLS_SHARE = 0.8
+OVERSHOOT = 0.1  # of the highest value: what a picture of 0..255 may go below zero by being resized
+BYTES_SCALE, BYTES_MEAN = 1 / 50, 2.0  # a scale below this, or a mean above that, is one for values of 0..255
 
 ALARMS = ("zero_map", "incomplete")  # what is worth a warning even if nobody looks at `result.diagnosis`
 
@@ -32,10 +36,11 @@ def diagnose(result: Explanation, head: Head, fed: tuple[float, float], prepared
         What was found; empty where all is well.
     """
     checks = (
-        _zero_maps(result),
+        _zero_maps(result, head),
         _nothing_positive(result),
         _incomplete(result, head.tolerance),
         _few_cells(result),
+        _within_a_cell(result),
         _saturated(result),
         _range(result, head.cut, fed, prepared),
     )
@@ -56,16 +61,38 @@ def _images(mask: np.ndarray) -> tuple[int, ...]:
     return tuple(np.flatnonzero(mask.any(axis=1)).tolist())
 
 
-def _zero_maps(result: Explanation) -> Iterator[Finding]:
-    images = _images(~_any_nonzero(result))
+def _zero_maps(result: Explanation, head: Head) -> Iterator[Finding]:
+    zero = ~_any_nonzero(result)
+    images = _images(zero)
     if images:
+        index = int(result.class_indices[images[0], np.flatnonzero(zero[images[0]])[0]])
         yield Finding(
             "zero_map",
-            f"The map of image {images[0]} is zero everywhere: the features of {result.layer!r} or their weights are "
-            f"all zero (a dead ReLU, say), and the score is the bias alone. So it is for {len(images)} of "
-            f"{len(result)} images. Look at the features with keras_cam.build_feature_model(model).",
+            f"The map of image {images[0]} is zero everywhere: {_why_zero(result, head, index)}. So it is for "
+            f"{len(images)} of {len(result)} images.",
             images,
         )
+
+
+def _why_zero(result: Explanation, head: Head, class_index: int) -> str:
+    """What is zero, and what to do: the weights of a class, its features, or one of the two where weights vary."""
+    if not can_fold(head.cut):
+        return (
+            f"the features of {result.layer!r} or their weights are all zero (a dead ReLU, say), and the score is the "
+            "bias alone. Look at the features with keras_cam.build_feature_model(model)"
+        )
+    weights = ops.convert_to_numpy(fold(head.cut)[0])
+    if not weights[:, 0 if head.is_binary else class_index].any():
+        return (
+            f"the weights of {result.class_name(class_index)!r} in the head are all zero, and the score is the bias "
+            "alone, whatever the picture. Look at keras_cam.class_weights(model): the head is not trained, or was "
+            "pruned"
+        )
+    return (
+        f"the features of {result.layer!r} are zero wherever {result.class_name(class_index)!r} has a weight (a dead "
+        "ReLU), and the score is the bias alone. Look at the features with keras_cam.build_feature_model(model), and "
+        "at what the model was fed; if it is so for every picture, train again with a lower learning rate"
+    )
 
 
 def _nothing_positive(result: Explanation) -> Iterator[Finding]:
@@ -118,6 +145,27 @@ def _few_cells(result: Explanation) -> Iterator[Finding]:
         )
 
 
+def _within_a_cell(result: Explanation) -> Iterator[Finding]:
+    cells = result.maps.shape[2:]
+    if min(cells) < FEW_CELLS:
+        return  # said already
+    positive = np.maximum(result.maps, 0)
+    total = np.maximum(positive.sum(axis=_spatial(result)), np.finfo("float32").tiny)
+    share = positive.max(axis=_spatial(result)) / total
+    images = _images(share >= ONE_CELLS_SHARE)
+    if images:
+        slot = int(share[images[0]].argmax())
+        name = result.class_name(int(result.class_indices[images[0], slot]))
+        yield Finding(
+            "within_a_cell",
+            f"{share[images[0], slot]:.0%} of what speaks for {name!r} in image {images[0]} lies in one of "
+            f"{' x '.join(map(str, cells))} cells: the grid is coarser than what was found, whose outline cannot be "
+            "read off the map. Feed larger images, or choose an earlier layer with layer=; "
+            "keras_cam.inspect_model(model) lists them.",
+            images,
+        )
+
+
 def _saturated(result: Explanation) -> Iterator[Finding]:
     if result.activation not in ("softmax", "sigmoid"):
         return
@@ -133,7 +181,7 @@ def _saturated(result: Explanation) -> Iterator[Finding]:
 
 
 def _range(result: Explanation, cut: Cut, fed: tuple[float, float], prepared: bool) -> Iterator[Finding]:
-    rescales = _rescales(cut)
+    rescales = _rescales_bytes(cut)
     everything = tuple(range(len(result)))
     if not result.images or rescales is None:
         return
@@ -142,6 +190,13 @@ def _range(result: Explanation, cut: Cut, fed: tuple[float, float], prepared: bo
             "scaled_twice",
             f"The model was fed values of {fed[0]:.3g} to {fed[1]:.3g} and rescales its input itself, as for 0..255. "
             "Give images of 0..255, without a preprocess function that scales them.",
+            everything,
+        )
+    elif rescales and fed[0] < -OVERSHOOT * fed[1]:
+        yield Finding(
+            "negative_values",
+            f"The model was fed values of {fed[0]:.3g} to {fed[1]:.3g} and rescales its input itself, as for 0..255, "
+            "where nothing is darker than 0. Give images of 0..255, without a preprocess function that shifts them.",
             everything,
         )
     elif not rescales and not prepared and fed[1] > 2:
@@ -153,16 +208,19 @@ def _range(result: Explanation, cut: Cut, fed: tuple[float, float], prepared: bo
         )
 
 
-def _rescales(cut: Cut) -> bool | None:
-    """Whether the model rescales what it is fed before its first convolution; None where it starts in another way."""
+def _rescales_bytes(cut: Cut) -> bool | None:
+    """Whether the model rescales values of 0..255 before its first convolution; None where it starts in another way."""
     slot = cut.program.inputs[cut.image_input]
     reached = {slot}
     for step in cut.program.steps:
         if not reached.intersection(step.inputs):
             continue
         reached.update(step.outputs)
-        if is_layer(step.operation, {"Rescaling", "Normalization"}):
-            return True
-        if getattr(step.operation, "kernel_size", None) is not None:
+        layer = step.operation
+        if is_layer(layer, {"Rescaling"}):
+            return True if np.abs(layer.scale).max() < BYTES_SCALE else None
+        if is_layer(layer, {"Normalization"}):
+            return True if float(ops.max(ops.abs(layer.mean))) > BYTES_MEAN else None
+        if getattr(layer, "kernel_size", None) is not None:
             return False
     return None

@@ -16,6 +16,7 @@ from keras_cam.card import probe_card
 from keras_cam.errors import InvalidDataError, InvalidOptionError
 from keras_cam.explainer import Explainer
 from keras_cam.explanation import Explanation
+from keras_cam.heatmap import limits_of
 from keras_cam.probes import Probes, ProbeSource
 from keras_cam.render import encode_jpeg
 from keras_cam.tensorboard.writer import SummaryWriter, check_writable
@@ -24,7 +25,10 @@ __all__ = ["CAMCallback"]
 
 logger = logging.getLogger("keras_cam")
 
-PICTURE = "Left the picture, right where the model finds evidence for the class that it predicts."
+PICTURE = (
+    "Left the picture, right where the model finds evidence for the class that it predicts. The numbers beside the "
+    "colours are in units of the class's score before softmax or sigmoid."
+)
 NUMBERS = {
     "probability_of_true_class": "Mean over the probes of the probability that the model gives to the true class.",
     "concentration": "How small the area is that holds half of the heat: 0 spread evenly, near 1 all in one spot.",
@@ -154,12 +158,13 @@ class CAMCallback(keras.callbacks.Callback):
 
     def _write(self, result: Explanation, labels: np.ndarray | None, epoch: int) -> None:
         shares = attention.heat_shares(result.maps[:, 0])
-        heatmaps = result.heatmaps()
+        heatmaps = result.heatmaps(None)
         for index, (picture, heatmap) in enumerate(zip(result.images, heatmaps, strict=True)):
             label = None if labels is None else int(labels[index])
             lines = caption_lines(result, index, label, epoch, empty=bool(np.isnan(shares[index]).any()))
             wrong = label is not None and label != result.class_indices[index, 0]
-            card = probe_card(picture, heatmap[0], lines, wrong=wrong)
+            low, high = (float(end.item()) for end in limits_of(heatmap[0]))
+            card = probe_card(picture, heatmap[0], (low, high), lines, wrong=wrong)
             height, width = card.shape[:2]
             tag = f"cam/probe_{index:02d}"
             self._writer.image(

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from tensorboard.util import tensor_util
 
 from keras_cam import CAMCallback
-from keras_cam.card import CARD_WIDTH, WRONG
+from keras_cam.card import CARD_WIDTH, GAP, SIDE, WRONG
 from keras_cam.errors import InvalidDataError, InvalidOptionError, UnsupportedModelError
 
 NAMES = ("red", "green", "blue")
@@ -97,9 +97,11 @@ def test_every_epoch_has_its_pictures_and_numbers(tmp_path):
         cards = [card(found[f"cam/probe_{probe:02d}", step]).astype(int) for step in range(3)]
         assert {picture.shape for picture in cards} == {(cards[0].shape[0], CARD_WIDTH, 3)}
         for before, after in itertools.pairwise(cards):
-            captions = np.abs(after[360:] - before[360:]).max(axis=2) > 100
+            captions = np.abs(after[SIDE + 10 :] - before[SIDE + 10 :]).max(axis=2) > 100
             assert captions.sum() > 20, "the caption says the epoch"
-            assert np.abs(after[:340, :340] - before[:340, :340]).max() < 16, "the picture stays"
+            assert np.abs(after[: SIDE - 8, : SIDE - 8] - before[: SIDE - 8, : SIDE - 8]).max() < 16, (
+                "the picture stays"
+            )
     for (tag, step), value in found.items():
         if "probe_" not in tag:
             assert value.dtype == np.float32 and 0 <= value <= 1, (tag, step)
@@ -240,7 +242,7 @@ def test_preprocess_is_for_the_model_and_the_picture_is_shown_as_given(tmp_path,
 
     train(model, CAMCallback((raw, [0]), tmp_path, preprocess=preprocess), epochs=1)
     picture = card(summaries(tmp_path / "cam")["cam/probe_00", 0])
-    assert np.abs(picture[:340, :340].astype(int) - (200, 100, 50)).max() < 16
+    assert np.abs(picture[: SIDE - 8, : SIDE - 8].astype(int) - (200, 100, 50)).max() < 16
     assert len(fed) == 1 and fed[0].dtype == np.float32 and fed[0][0, 0, 0].tolist() == [200, 100, 50]
     truth = model.predict(raw / 255, verbose=0)[0, 0]
     assert summaries(tmp_path / "cam")["cam/probability_of_true_class", 0] == pytest.approx(truth, abs=1e-6)
@@ -292,7 +294,7 @@ def test_a_wrong_prediction_is_marked(tmp_path, model):
     found = summaries(tmp_path / "cam")
     right = [index for index, image in enumerate(callback._probes.images) if np.array_equal(image, images[0])]
     for probe in range(2):
-        bar = card(found[f"cam/probe_{probe:02d}", 0])[350:354, 20:680].astype(int)
+        bar = card(found[f"cam/probe_{probe:02d}", 0])[SIDE + 2 : SIDE + 6, 20:680].astype(int)
         is_red = np.abs(bar - WRONG).max() < 40
         assert is_red == (probe not in right)
 
@@ -376,8 +378,9 @@ def test_a_map_without_evidence_says_so_and_gives_no_numbers(tmp_path):
     found = summaries(tmp_path / "cam")
     assert {tag for tag, _ in found} == {"cam/probe_00", "cam/probability_of_true_class"}
     picture = card(found["cam/probe_00", 0])
-    assert picture.shape[0] > 348 + 8 + 3 * 38, "a third line"
-    assert np.abs(picture[:340, :340].astype(int) - picture[:340, 352:692]).max() < 16, "the picture, not a black one"
+    assert picture.shape[0] > SIDE + 8 + 3 * 38, "a third line"
+    plain, drawn = (picture[: SIDE - 8, left:][:, : SIDE - 8].astype(int) for left in (0, SIDE + GAP))
+    assert np.abs(plain - drawn).max() < 16, "the picture, not a black one"
 
 
 def test_an_interrupted_training_can_be_taken_up_again(tmp_path, model):

@@ -21,6 +21,7 @@ _WHERE = {
     "InvalidDataError": "errors",
     "InvalidImageError": "errors",
     "InvalidOptionError": "errors",
+    "METHODS": "methods",
     "UnsupportedModelError": "errors",
     "build_cam_model": "submodel",
     "build_feature_model": "submodel",
@@ -50,15 +51,20 @@ if TYPE_CHECKING:
     from keras_cam.explanation import Explanation as Explanation
     from keras_cam.film import save_film as save_film
     from keras_cam.inspection import inspect_model as inspect_model
+    from keras_cam.methods import METHODS as METHODS
     from keras_cam.render import overlay as overlay
     from keras_cam.submodel import build_cam_model as build_cam_model
     from keras_cam.submodel import build_feature_model as build_feature_model
     from keras_cam.submodel import class_weights as class_weights
 
-__all__ = sorted([*_WHERE, "__version__"])
+_MODULES = ("methods", "targets")
+
+__all__ = sorted([*_WHERE, *_MODULES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"keras_cam.{name}")
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"keras_cam.{_WHERE[name]}"), name)

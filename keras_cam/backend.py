@@ -105,3 +105,43 @@ def gradient(function: Callable[[list[Tensor]], tuple[Tensor, Any]], points: lis
         else:  # torch does not take it then
             gradients = tuple(torch.zeros_like(point) for point in points)
     return list(gradients), keras.tree.map_structure(lambda tensor: tensor.detach(), rest)
+
+
+def hessian_product(function: Callable[[Tensor], Tensor], point: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient of a scalar at a point, and its Hessian times that point.
+
+    Args:
+        function: takes the point, returns a scalar.
+        point: a float tensor.
+
+    Returns:
+        `(gradient, product)`, each of the point's shape; zeros where the scalar does not depend on it.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as outer:
+            outer.watch(point)
+            with tf.GradientTape(watch_accessed_variables=False) as inner:
+                inner.watch(point)
+                scalar = function(point)
+            slope = inner.gradient(scalar, point, unconnected_gradients="zero")
+        return slope, outer.gradient(slope, point, output_gradients=point, unconnected_gradients="zero")
+    if backend == "jax":
+        import jax
+
+        slopes = jax.grad(function)
+        return jax.jvp(slopes, (point,), (point,))
+    import torch
+
+    with torch.inference_mode(False), torch.enable_grad():
+        point = (point.clone() if point.is_inference() else point).detach().requires_grad_(True)
+        scalar = function(point)
+        if not scalar.requires_grad:
+            return torch.zeros_like(point), torch.zeros_like(point)
+        slope = torch.autograd.grad(scalar, [point], create_graph=True, materialize_grads=True)[0]
+        if not slope.requires_grad:
+            return slope, torch.zeros_like(point)
+        product = torch.autograd.grad(slope, [point], grad_outputs=[point.detach()], materialize_grads=True)[0]
+    return slope.detach(), product.detach()

@@ -26,9 +26,9 @@ from keras_cam.geometry import Grid
 from keras_cam.graph import describe
 from keras_cam.head import AFFINE, NOT_AFFINE, Head
 from keras_cam.inputs import Inputs, load_inputs
-from keras_cam.maps import Maps, map_function_of
-
-METHODS = ("auto", "cam")
+from keras_cam.mapper import Mapper
+from keras_cam.maps import Maps, check_finite
+from keras_cam.methods import METHODS, Method, find_method
 
 
 class Explainer:
@@ -37,9 +37,13 @@ class Explainer:
     Args:
         model: a built Keras model that looks at pictures, signals or volumes.
         method: "auto" (default): the decomposition of the score that is exact for the model's head, which for global
-            average pooling and affine layers is the CAM; "cam": Zhou's CAM, an error where the head is not affine.
+            average pooling and affine layers is the CAM; "cam": Zhou's CAM, an error where the head is not affine;
+            another key of `keras_cam.METHODS`; or a function of your own that takes a `keras_cam.methods.View`.
+        target: what to explain: "logit" (default: each class's score), "probability", "increase" or "decrease" (of a
+            regression output), one of `keras_cam.targets`, or a function of the model's outputs.
         output: which output to explain, by name or index; needed where the model has several.
-        layer: path or name of the layer whose output to map; default: the last that has a place in the image.
+        layer: path or name of the layer whose output to map; default: the last that has a place in the image. Of
+            several the maps are fused: the largest of each cell, all but the last layer's through LayerCAM's tanh.
         image_input: which input to explain where several are images, by name or index; default: the first.
         class_names: names of the model's classes, in order.
         preprocess: called on a float32 batch (N, H, W, K) at the model's size, 0..255 where the images were uint8;
@@ -48,7 +52,11 @@ class Explainer:
             (0, 1), (-1, 1), (0, 255) that holds them all.
         fit: how pictures of another size are brought to the model's: "stretch" (default), "crop" (scaled to cover,
             the rest cut off) or "pad" (scaled to fit, zeros around). Maps are placed through it, back on the picture.
-        batch_size: how many images go through the model at once.
+        augment: versions of each image to average the maps over, besides itself, each brought back to its place:
+            "flip" (mirrored), "scale" (at 0.75 and 1.25), a scale, or several of these; default: none.
+        batch_size: how many images go through the model at once; for methods that change images, how many of those.
+        verbose: 1 shows the progress of methods that run the model many times; default: 0.
+        **method_options: what the method takes besides, such as `max_channels` for "score_cam".
 
     Raises:
         UnsupportedModelError: the model has no feature maps, or no exact CAM where one is asked for; the message names
@@ -69,26 +77,33 @@ class Explainer:
         self,
         model: keras.Model,
         *,
-        method: str = "auto",
+        method: str | Callable[..., Any] | Method = "auto",
+        target: Any = "logit",
         output: int | str | None = None,
-        layer: str | None = None,
+        layer: str | Sequence[str] | None = None,
         image_input: int | str | None = None,
         class_names: Sequence[str] | None = None,
         preprocess: Callable[[np.ndarray], Any] | None = None,
         value_range: tuple[float, float] | None = None,
         fit: str = "stretch",
+        augment: Any = None,
         batch_size: int = 32,
+        verbose: int = 0,
+        **method_options: Any,
     ) -> None:
-        if method not in METHODS:
-            raise InvalidOptionError(f"method must be one of {', '.join(map(repr, METHODS))}. Received: {method!r}.")
+        chosen = find_method(method, method_options)
         if batch_size < 1:
             raise InvalidOptionError(f"batch_size must be 1 or more. Received: {batch_size}.")
         if isinstance(class_names, str):
             raise InvalidClassError(f"class_names must be a list of names. Received: the string {class_names!r}.")
-        self._map_function = map_function_of(model, output=output, layer=layer, image_input=image_input)
+        layers = [layer] if layer is None or isinstance(layer, str) else list(layer)
+        choices = {"output": output, "image_input": image_input, "target": target}
+        self._mapper = Mapper(model, chosen, method_options, layers, augment, batch_size, verbose, **choices)
         self._model_name = model.name
         self._warned = False
         self.class_names = None if class_names is None else tuple(map(str, class_names))
+        if not self.head.cut.per_class:
+            self.class_names = (self.head.cut.target,) if self.num_classes == 1 else None
         self.preprocess, self.value_range = preprocess, value_range
         self.fit, self.batch_size = checked_fit(fit), batch_size
         if self.class_names is not None and len(self.class_names) != self.num_classes:
@@ -96,6 +111,7 @@ class Explainer:
                 f"class_names must name each of the {self.num_classes} classes of model {model.name!r}. "
                 f"Received: {len(self.class_names)} names."
             )
+        self._method = _name_of(method, chosen, self.head)
         if method == "cam" and self.head.kind != AFFINE:
             raise UnsupportedModelError(
                 f"Model {model.name!r} has no exact CAM (method='cam'). {describe(self.head.cut)} Its head is "
@@ -105,7 +121,7 @@ class Explainer:
     @property
     def head(self) -> Head:
         """What was found: the cut and the head of the model."""
-        return self._map_function.head
+        return self._mapper.head
 
     @property
     def num_classes(self) -> int:
@@ -129,7 +145,7 @@ class Explainer:
             InvalidImageError: images that cannot be fed to the model.
             InvalidClassError: a class that the model does not have.
         """
-        self._map_function.refresh()
+        self._mapper.refresh()
         return self.explain_loaded(load_inputs(self.head.cut, images, self.fit), classes)
 
     def explain_loaded(self, inputs: Inputs, classes: Any) -> Explanation:
@@ -143,20 +159,21 @@ class Explainer:
             The explanation.
         """
         indices = resolve_classes(classes, len(inputs), self.num_classes, self.class_names)
-        parts, fed = [], (np.inf, -np.inf)
+        parts, grids, fed = [], set(), (np.inf, -np.inf)
         for part, batch in inputs.batches(self.batch_size, self.preprocess):
             image = batch[self.head.cut.image_input]
             fed = min(fed[0], float(image.min())), max(fed[1], float(image.max()))
-            parts.append(self._run(batch, None if indices is None else indices[part]))
-        grids = {part.maps.shape[2:] for part in parts}
-        if len(grids) > 1:
+            found, grid = self._run(batch, None if indices is None else indices[part])
+            parts.append(found)
+            grids.add(grid)
+        shapes = {part.maps.shape[2:] for part in parts}
+        if len(shapes) > 1:
             raise InvalidImageError(
-                f"Images of several sizes give maps of several sizes {sorted(grids)} in model {self._model_name!r}, "
+                f"Images of several sizes give maps of several sizes {sorted(shapes)} in model {self._model_name!r}, "
                 "which takes any size. Resize the images to one size, or explain them one by one."
             )
         found = Maps(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-        self._check_finite(found)
-        kind = self.head.kind
+        check_finite(found, self.head.cut)
         result = Explanation(
             maps=found.maps,
             class_indices=found.class_indices,
@@ -164,24 +181,19 @@ class Explainer:
             probabilities=found.predictions,
             bias=found.bias,
             images=inputs.displays(self.value_range),
-            method="cam" if kind == AFFINE else "gradient_x_activation" if kind == NOT_AFFINE else "frozen",
-            layer=self.head.layer,
+            method=self._method,
+            layer=self._mapper.layer,
             head=self.head.words,
             activation=self.head.activation,
             class_names=self.class_names,
             fit=inputs.fit,
-            grid=self._grid(inputs, found.maps.shape[2:]),
+            grid=grids.pop() if len(grids) == 1 else None,
         )
         return self._diagnosed(result, fed)
 
-    def _grid(self, inputs: Inputs, shape: tuple[int, ...]) -> Grid | None:
-        """Where the cells lie; None for pictures of several sizes in a model of any size."""
-        sizes = {inputs.fed_size(picture) for picture in inputs.pictures or ()}
-        return self._map_function.grid(sizes.pop(), shape) if len(sizes) == 1 else None
-
-    def _run(self, batch: list[np.ndarray], indices: np.ndarray | None) -> Maps:
+    def _run(self, batch: list[np.ndarray], indices: np.ndarray | None) -> tuple[Maps, Grid | None]:
         try:
-            return self._map_function(batch, indices)
+            return self._mapper(batch, indices)
         except CAMError:
             raise
         except Exception as error:  # whatever the backend says of a batch that the model cannot take
@@ -190,20 +202,6 @@ class Explainer:
                 f"Model {self._model_name!r} failed on a batch of shape {shapes}: {type(error).__name__}: "
                 f"{next(iter(str(error).strip().splitlines()), '')}. Check that model.predict takes it."
             ) from error
-
-    def _check_finite(self, found: Maps) -> None:
-        finite = np.isfinite(found.logits).all(axis=1)
-        if not finite.all():
-            scores = found.logits[~finite][0]
-            raise UnsupportedModelError(
-                f"Model {self._model_name!r} gives scores that are not finite for image {int(np.argmin(finite))}: "
-                f"{scores[:5]}. Look for NaN in its weights, or a preprocess function that overflows."
-            )
-        if not (np.isfinite(found.maps).all() and np.isfinite(found.bias).all()):
-            raise UnsupportedModelError(
-                f"The maps of model {self._model_name!r} are not finite: its head has no slope at these features (a "
-                f"root or a quotient at zero, say). {describe(self.head.cut)} Choose a later layer with layer=."
-            )
 
     def _diagnosed(self, result: Explanation, fed: tuple[float, float]) -> Explanation:
         """The result with what was found amiss, of which the worst is warned of, once for each explainer."""
@@ -215,6 +213,13 @@ class Explainer:
         return replace(result, diagnosis=found)
 
 
+def _name_of(method: Any, chosen: Method, head: Head) -> str:
+    """What a result says its maps were made by."""
+    if chosen is METHODS["cam"]:
+        return "cam" if head.kind == AFFINE else "gradient_x_activation" if head.kind == NOT_AFFINE else "frozen"
+    return method if isinstance(method, str) else getattr(chosen.function, "__name__", "method")
+
+
 def explain(model: keras.Model, images: Any, *, classes: Any = "top1", **options: Any) -> Explanation:
     """Explain images by a model: maps, scores and pictures in one result.
 
@@ -223,8 +228,8 @@ def explain(model: keras.Model, images: Any, *, classes: Any = "top1", **options
         images: one image or a batch: paths, PIL images, arrays or tensors, of any size.
         classes: index, name, "top1" (default), "topK", "all", a list of these for every image, or an integer array
             (N,) or (N, C) of classes per image.
-        **options: `method`, `output`, `layer`, `image_input`, `class_names`, `preprocess`, `value_range`, `fit`
-            and `batch_size`, as for `Explainer`.
+        **options: `method`, `target`, `output`, `layer`, `image_input`, `class_names`, `preprocess`, `value_range`,
+            `fit`, `augment`, `batch_size`, `verbose` and the method's own options, as for `Explainer`.
 
     Returns:
         The explanation: signed maps in logit units, with `.heatmaps()`, `.overlays()`, `.plot()` and `.save()`.

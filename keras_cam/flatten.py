@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_cam.errors import UnsupportedModelError
+from keras_cam.errors import CAMError, InvalidOptionError, UnsupportedModelError
 from keras_cam.program import Program, Slot, Step
 from keras_cam.recording import example_of, split_by_recording
 
@@ -44,7 +44,9 @@ def flatten(model: keras.Model) -> Program:
     writer.visit(outputs, slots, "")
     output_slots = tuple(slots[id(tensor)] for tensor in outputs)
     names = tuple(_output_names(model, output_structure))
-    return Program(model.name, tuple(writer.steps), input_slots, output_slots, tuple(writer.specs), structure, names)
+    given = keras.tree.pack_sequence_as(output_structure, [Slot(slot) for slot in output_slots])
+    steps, specs = tuple(writer.steps), tuple(writer.specs)
+    return Program(model.name, steps, input_slots, output_slots, specs, structure, given, names)
 
 
 def open_layer(program: Program, step: Step) -> Program | None:
@@ -69,6 +71,73 @@ def open_layer(program: Program, step: Step) -> Program | None:
     inner = [new.renamed(renamed) for new in writer.steps]
     steps = (new for old in program.steps for new in (inner if old is step else (old,)))
     return dataclasses.replace(program, steps=tuple(steps), specs=tuple(writer.specs))
+
+
+def append(program: Program, name: str, function: Any, arguments: Any) -> tuple[Program, int]:
+    """The program with a function of some of its slots at its end.
+
+    Args:
+        program: the program.
+        name: what the function's steps are called.
+        function: takes tensors in a structure, returns one tensor (N,) or (N, C). One that only runs on real tensors is
+            one opaque step.
+        arguments: the structure, with `Slot` in place of tensors.
+
+    Returns:
+        `(program, slot)`: the slot of what the function returns, as (N, C).
+
+    Raises:
+        InvalidOptionError: the function returns something else.
+    """
+    slots = [slot.index for slot in keras.tree.flatten(arguments)]
+    fresh = {slot: keras.Input(batch_shape=program.shape(slot), dtype=program.specs[slot].dtype) for slot in slots}
+
+    def on_given(tensors: Mapping[int, Any]) -> Any:
+        result = function(keras.tree.map_structure(lambda slot: tensors[slot.index], arguments))
+        rank = len(getattr(result, "shape", ()))
+        if rank not in (1, 2):
+            raise InvalidOptionError(
+                f"{name} must return one number per image (N,), or one per image and class (N, C). Received: "
+                f"{getattr(result, 'shape', type(result).__name__)}."
+            )
+        return keras.ops.expand_dims(result, -1) if rank == 1 else result
+
+    try:
+        result = on_given(fresh)
+    except CAMError:
+        raise
+    except Exception:  # raw operations of a backend, which take no symbolic tensors
+        result = None
+    if not isinstance(result, keras.KerasTensor):
+        return _append_opaque(program, name, on_given, slots)
+    writer = _Writer(list(program.specs))
+    known = {id(tensor): slot for slot, tensor in fresh.items()}
+    writer.visit([result], known, f"{name}/")
+    appended = dataclasses.replace(program, steps=(*program.steps, *writer.steps), specs=tuple(writer.specs))
+    return appended, known[id(result)]
+
+
+def _append_opaque(program: Program, name: str, function: Any, slots: list[int]) -> tuple[Program, int]:
+    examples = {slot: example_of(program.specs[slot]) for slot in slots}
+    result = function(examples)
+    spec = keras.KerasTensor((None, *result.shape[1:]), dtype=keras.backend.standardize_dtype(result.dtype))
+    new = len(program.specs)
+    arguments: Any = (tuple(map(Slot, slots)), {})
+    step = Step(Applied(name, function, tuple(slots)), arguments, tuple(slots), (new,), name)
+    return dataclasses.replace(program, steps=(*program.steps, step), specs=(*program.specs, spec)), new
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Applied:
+    """A function of slots as an operation."""
+
+    name: str
+    function: Any
+    slots: tuple[int, ...]
+
+    def __call__(self, *tensors: Any) -> Any:
+        """Call the function on the tensors of its slots."""
+        return self.function(dict(zip(self.slots, tensors, strict=True)))
 
 
 def record(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -174,7 +243,8 @@ def _recorded_model(model: Any, structure: Any, unsupported: UnsupportedModelErr
     numbers = {id(tensor): slot for slot, tensor in enumerate(inputs)}
     arguments: Any = ((keras.tree.map_structure(lambda tensor: Slot(numbers[id(tensor)]), structure),), {})
     step = Step(model, arguments, slots, (len(inputs),), model.name)
-    program = Program(model.name, (step,), slots, (len(inputs),), (*inputs, spec), structure, (model.name,))
+    last = len(inputs)
+    program = Program(model.name, (step,), slots, (last,), (*inputs, spec), structure, Slot(last), (model.name,))
     split = split_by_recording(program, step)
     if split is None:
         raise unsupported

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
 
+from keras_cam.aiming import aimed, before_classifier
 from keras_cam.errors import InvalidOptionError, UnsupportedModelError
 from keras_cam.flatten import flatten
 from keras_cam.operations import averages_all, is_layer
 from keras_cam.places import before_reshape, channels_first, find_features, has_place, placed_slots, tokens_of
-from keras_cam.program import Program, Step, needed_for
+from keras_cam.program import Program, Slot, Step, needed_for
 from keras_cam.rewrite import open_first_unknown, with_activations_apart, without_last_activation
+from keras_cam.targets import find_target
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +54,8 @@ class Cut:
         activation: name of the last activation; "linear" where there is none.
         steps: the steps from the entries of the feature maps to the logits.
         image_input: which of the model's inputs is the image that the feature maps are made from.
+        target: name of what the logits are, where they are something else than the model's.
+        per_class: whether there is one logit for each of the model's classes.
     """
 
     program: Program
@@ -60,6 +65,8 @@ class Cut:
     activation: str
     steps: tuple[Step, ...]
     image_input: int
+    target: str = "logit"
+    per_class: bool = True
 
     @property
     def dependent(self) -> set[int]:
@@ -79,6 +86,7 @@ def cut(
     output: int | str | None = None,
     layer: str | None = None,
     image_input: int | str | None = None,
+    target: Any = "logit",
 ) -> Cut:
     """Cut a model at the feature maps behind one of its outputs.
 
@@ -87,6 +95,7 @@ def cut(
         output: which output to explain, by name or index; needed where the model has several.
         layer: path or name of the layer whose output to take as feature map; default: the last that has a place.
         image_input: which input to explain where several are images, by name or index; default: the first of them.
+        target: what to explain: "logit" (default), or as for `keras_cam.targets.find_target`.
 
     Returns:
         The cut; nothing in the model is changed.
@@ -95,8 +104,9 @@ def cut(
         UnsupportedModelError: no feature maps, or several outputs and none chosen.
         InvalidOptionError: no such output, layer or input.
     """
-    program = flatten(model)
-    output_slot = _chosen_output(program, output)
+    program, aim = flatten(model), find_target(target)
+    reads_all = aim is not None and aim.reads == "outputs" and output is None
+    output_slot = program.outputs[0] if reads_all else _chosen_output(program, output)
     while True:
         program, logits, activation = without_last_activation(program, output_slot)
         slots = _slots_of_layer(program, layer, logits) if layer is not None else find_features(program, logits)
@@ -104,14 +114,23 @@ def cut(
         if opened is None:
             break
         program = opened
+    if aim is not None:
+        given = program.output_structure if reads_all else Slot(output_slot)
+        ends = {logits, *program.outputs}
+        program, logits = aimed(program, aim, given, logits, activation, model)
+        slots = _slots_of_layer(program, layer, logits) if layer is not None else find_features(program, logits)
+        if layer is None:
+            slots = before_classifier(program, slots, ends)
+        if not aim.per_class:
+            output_slot, activation = logits, "linear"
     if layer is not None and not slots:
         raise _no_such_layer(program, layer, logits)
     slots = [slot for slot in slots if slot not in program.inputs]
     if logits in slots:
         raise UnsupportedModelError(
             f"The output of model {model.name!r} has shape {program.shape(logits)}: a score for every position, not "
-            "one for each class (segmentation?). Build a model of the score to explain, such as "
-            "keras.Model(model.input, keras.ops.mean(model.output, axis=(1, 2))), and explain that."
+            "one for each class (segmentation?). Say which score to explain, such as "
+            "target=keras_cam.targets.segmentation(class_index) or any function of the outputs."
         )
     if not slots:
         _check_no_opaque(program)
@@ -127,7 +146,8 @@ def cut(
     steps = program.steps_between(slots, logits)
     features = tuple(_describe(program, slot, steps) for slot in slots)
     steps = program.steps_between([feature.entry for feature in features], logits)
-    return Cut(program, features, logits, output_slot, activation, steps, program.inputs.index(chosen))
+    found = Cut(program, features, logits, output_slot, activation, steps, program.inputs.index(chosen))
+    return found if aim is None else replace(found, target=aim.name, per_class=aim.per_class)
 
 
 def _check_no_opaque(program: Program) -> None:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_cam.aiming import loss_activation
 from keras_cam.backend import gradient
 from keras_cam.frozen import replay
 from keras_cam.graph import Cut, cut
@@ -111,15 +112,9 @@ def find_head(model: keras.Model, **choices: Any) -> Head:
     """Cut a model and say what its head is; arguments and errors as for `keras_cam.graph.cut`."""
     found = cut(model, **choices)
     activation = found.activation
-    return Head(found, loss_activation(model) or activation if activation == "linear" else activation)
-
-
-def loss_activation(model: keras.Model) -> str | None:
-    """The activation that the loss of a compiled model applies to its logits (`from_logits=True`); None if none."""
-    loss = getattr(model, "loss", None)
-    if not getattr(loss, "from_logits", False):
-        return None
-    return "sigmoid" if "Binary" in type(loss).__name__ else "softmax"
+    if activation == "linear" and found.per_class:
+        activation = loss_activation(model) or activation
+    return Head(found, activation)
 
 
 def _probe(head: Head) -> str:

@@ -1,33 +1,38 @@
-"""From a batch to its maps in one compiled function: one forward pass and a small product."""
+"""From a batch to its maps: one compiled function where a method can be compiled whole, else compiled pieces."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_cam.affine import can_fold, fold
-from keras_cam.attribute import attribute, channels_last, on_its_grid
+from keras_cam.affine import can_fold
+from keras_cam.aiming import loss_activation
+from keras_cam.attribute import add_on_finest_grid
 from keras_cam.backend import compile_function, fetch_weights
-from keras_cam.cam_op import weigh
-from keras_cam.geometry import Grid, grid_of
-from keras_cam.graph import Cut
-from keras_cam.head import Head, find_head, loss_activation
-from keras_cam.program import InferenceLayer, needed_for, original, run
+from keras_cam.errors import UnsupportedModelError
+from keras_cam.geometry import Axis, Grid, grid_of
+from keras_cam.graph import Cut, describe
+from keras_cam.head import find_head
+from keras_cam.methods import METHODS, Method
+from keras_cam.methods.view import View
+from keras_cam.network import Network
+from keras_cam.program import original
 
 Tensor = Any
 CLASSES_AT_ONCE = 16
+KEPT = 16  # compiled paths of one model: a new function as method= is a new path each time
 
 
 class Maps(NamedTuple):
     """What one batch gives, as NumPy arrays; C classes were asked for, the model has n."""
 
-    maps: np.ndarray  # (N, C, h, w) float32, logit units
-    bias: np.ndarray  # (N, C) float32: mean(map) + bias = logit
+    maps: np.ndarray  # (N, C, h, w) float32
+    bias: np.ndarray  # (N, C) float32: mean(map) + bias = logit; NaN where the method does not take the score apart
     class_indices: np.ndarray  # (N, C) int
     logits: np.ndarray  # (N, n) float32
     predictions: np.ndarray  # (N, n) float32, the model's own output
@@ -38,32 +43,58 @@ class MapFunction:
 
     Args:
         model: the Keras model; only weakly held.
-        **choices: `output`, `layer`, `image_input`, as for `keras_cam.graph.cut`.
+        method: how to make maps.
+        method_options: what the method is called with.
+        **choices: as for `keras_cam.graph.cut`.
     """
 
-    def __init__(self, model: keras.Model, **choices: Any) -> None:
-        self._choices = choices
+    def __init__(
+        self,
+        model: keras.Model,
+        method: Method = METHODS["cam"],
+        method_options: Mapping[str, Any] | None = None,
+        **choices: Any,
+    ) -> None:
+        self.method, self._options, self._choices = method, dict(method_options or {}), choices
         fetch_weights(model)
-        self._prepare(find_head(model, **choices), model)  # says what is wrong with a model that is none
+        self._prepare(model)  # says what is wrong with a model that is none
         self._model = weakref.ref(model)
 
-    def __call__(self, inputs: Sequence[np.ndarray], class_indices: np.ndarray | None) -> Maps:
+    def __call__(
+        self, inputs: Sequence[np.ndarray], class_indices: np.ndarray | None, batch_size: int = 32, verbose: int = 0
+    ) -> Maps:
         """Compute the maps of one batch.
 
         Args:
             inputs: one array per input of the model, as the model wants them.
             class_indices: int32 (N, C); -1 is an image's most probable class, -2 the second. None: all classes.
+            batch_size: how many changed images a method that changes images may run at once.
+            verbose: 1 shows the progress of such a method.
 
         Returns:
             The maps and what belongs to them.
         """
+        if class_indices is not None and self.method.compiled:
+            return _fetched(self._some(*inputs, class_indices))
+        if class_indices is None and self._folds:
+            return _fetched(self._all(*inputs))
+        tensors = [ops.convert_to_tensor(array) for array in inputs]
+        read = self._read(*tensors)
         if class_indices is not None:
-            results = self._some(*inputs, class_indices)
-        elif self._folds:
-            results = self._all(*inputs)
-        else:
-            return self._class_by_class(inputs)
-        return Maps(*map(ops.convert_to_numpy, results))
+            return self._stepwise(tensors, read, class_indices, batch_size, verbose)
+        every = np.tile(np.arange(self.head.num_classes, dtype="int32"), (len(inputs[0]), 1))
+        if not (self.method.compiled or self.method.at_pixels):
+            return self._stepwise(tensors, read, every, batch_size, verbose)
+        parts = []
+        for start in range(0, self.head.num_classes, CLASSES_AT_ONCE):
+            some = every[:, start : start + CLASSES_AT_ONCE]
+            if self.method.compiled:
+                parts.append(_fetched(self._some_of_read(*tensors, *read, some)))
+            else:
+                parts.append(self._stepwise(tensors, read, some, batch_size, verbose))
+        columns = zip(*(part[:3] for part in parts), strict=True)
+        maps, bias, indices = (np.concatenate(arrays, axis=1) for arrays in columns)
+        return Maps(maps, bias, indices, parts[0].logits, parts[0].predictions)
 
     def refresh(self) -> MapFunction:
         """Cut the model anew if its layers have changed, and see to its weights; returns itself."""
@@ -72,126 +103,142 @@ class MapFunction:
             return self
         fetch_weights(model)
         if self._state != _state_of(self._operations, model):
-            self._prepare(find_head(model, **self._choices), model)
+            self._prepare(model)
         return self
 
-    def grid(self, image: tuple[int, int], shape: tuple[int, ...]) -> Grid:
+    def grid(self, image: tuple[int, ...], shape: tuple[int, ...]) -> Grid:
         """Where the cells of maps of a shape lie in an image of a size, on the feature map that has such cells."""
+        if self.method.at_pixels:
+            return Grid(tuple(Axis(length) for length in image), image)
         if (image, shape) not in self._grids:
             found = [grid_of(self.head.cut, feature, image, shape) for feature in self.head.cut.features]
             self._grids[image, shape] = next((grid for grid in found if grid.source == "graph"), found[0])
         return self._grids[image, shape]
 
-    def _prepare(self, head: Head, model: keras.Model) -> None:
-        self.head, self._folds, self._grids = head, can_fold(head.cut), dict[Any, Grid]()
-        self._operations = [original(step.operation) for step in head.cut.program.steps]
+    def _prepare(self, model: keras.Model) -> None:
+        self.head = find_head(model, **self._choices)
+        self._network = network = Network(self.head)
+        self._grids, self._pieces = dict[Any, Grid](), dict[Any, Callable[..., Any]]()
+        program = self.head.cut.program
+        self._operations = [original(step.operation) for step in program.steps]
         self._state = _state_of(self._operations, model)
-        program = head.cut.program
-        given = [(program.shape(slot), program.specs[slot].dtype) for slot in program.inputs]
-        read = [(program.shape(slot), program.specs[slot].dtype) for slot in _read_slots(head.cut)]
-        classes = [((None, None), "int32")]
+        self._given = [(program.shape(slot), program.specs[slot].dtype) for slot in program.inputs]
+        self._left = [(program.shape(slot), program.specs[slot].dtype) for slot in network.read_slots]
+        count, classes = len(self._given), [((None, None), "int32")]
+        self._folds = self.method is METHODS["cam"] and can_fold(self.head.cut)
+        self._read = self._compiled(lambda *inputs: network.read(inputs), self._given)
+        self._all = self._compiled(lambda *inputs: self._explained(inputs, network.read(inputs), None), self._given)
+        self._some = self._compiled(
+            lambda *given: self._explained(given[:-1], network.read(given[:-1]), given[-1]), [*self._given, *classes]
+        )
+        self._some_of_read = self._compiled(
+            lambda *given: self._explained(given[:count], given[count:-1], given[-1]),
+            [*self._given, *self._left, *classes],
+        )
 
-        def compiled(function: Any, signature: Any) -> Any:
-            return compile_function(function, signature, lambda: _variables(head.cut))
+    def _compiled(self, function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
+        return compile_function(function, signature, lambda: _variables(self.head.cut))
 
-        def explain(*arguments: Tensor) -> tuple[Tensor, ...]:
-            return _explain(head, _forward(head.cut, arguments[:-1]), arguments[-1])
+    def _explained(
+        self,
+        inputs: Sequence[Tensor],
+        read: Sequence[Tensor],
+        class_indices: Tensor | None,
+        run: Callable[..., Any] | None = None,
+        **options: Any,
+    ) -> tuple[Tensor, ...]:
+        """The values of `Maps`; all classes of a head that folds where `class_indices` is None."""
+        head, reading = self.head, self._network.reading(read)
+        scores = head.scores(reading.logits)
+        if class_indices is None:
+            maps, bias = self._network.decomposition(reading, None)
+            class_indices = ops.broadcast_to(ops.arange(head.num_classes, dtype="int32"), ops.shape(scores))
+        else:
+            class_indices = _by_rank(scores, class_indices)
+            views = [
+                View(self._network, run or _run_at_once, inputs, read, class_indices, index=index, **options)
+                for index in range(1 if self.method.joins_features else len(head.cut.features))
+            ]
+            results = [self.method.function(view, **self._options) for view in views]
+            if isinstance(results[0], tuple):
+                maps, bias = results[0]
+            else:
+                maps = add_on_finest_grid([ops.cast(result, "float32") for result in results])
+                bias = ops.full(ops.shape(class_indices), np.nan, dtype="float32")
+        return maps, bias, class_indices, scores, head.probabilities(reading.logits, reading.output)
 
-        self._some = compiled(explain, [*given, *classes])
-        self._all = compiled(lambda *inputs: _explain_all(head, _forward(head.cut, inputs)), given)
-        self._forward = compiled(lambda *inputs: _forward(head.cut, inputs), given)
-        self._from_read = compiled(lambda *read: _explain(head, read[:-1], read[-1]), [*read, *classes])
+    def _stepwise(
+        self, inputs: Sequence[Tensor], read: Sequence[Tensor], class_indices: np.ndarray, batch_size: int, verbose: int
+    ) -> Maps:
+        """The maps of a method that is called as it stands, what it asks of its view compiled."""
+        indices = ops.convert_to_tensor(class_indices)
+        options = {"batch_size": batch_size, "verbose": verbose}
+        return _fetched(self._explained(inputs, read, indices, self._run_compiled, **options))
 
-    def _class_by_class(self, inputs: Sequence[np.ndarray]) -> Maps:
-        """All classes of a head that is not one matrix: one forward pass, then the head for a few classes at a time."""
-        read = self._forward(*inputs)
-        every = np.arange(self.head.num_classes, dtype="int32")
-        images = len(inputs[0])
-        parts = []
-        for start in range(0, len(every), CLASSES_AT_ONCE):
-            some = np.tile(every[start : start + CLASSES_AT_ONCE], (images, 1))
-            parts.append(Maps(*map(ops.convert_to_numpy, self._from_read(*read, some))))
-        columns = zip(*(part[:3] for part in parts), strict=True)
-        maps, bias, indices = (np.concatenate(arrays, axis=1) for arrays in columns)
-        return Maps(maps, bias, indices, parts[0].logits, parts[0].predictions)
+    def _run_compiled(
+        self, key: Any, function: Callable[..., Any], inputs: Sequence[Tensor], read: Sequence[Tensor], *others: Tensor
+    ) -> Any:
+        """Run a function of tensors, compiled at its first call."""
+        kinds = tuple((len(tensor.shape), keras.backend.standardize_dtype(tensor.dtype)) for tensor in others)
+        if (key, kinds) not in self._pieces:
+            count, end = len(inputs), len(inputs) + len(read)
+            signature = [*self._given, *self._left, *(((None,) * rank, dtype) for rank, dtype in kinds)]
+            self._pieces[key, kinds] = self._compiled(
+                lambda *given: function(list(given[:count]), list(given[count:end]), *given[end:]), signature
+            )
+        return self._pieces[key, kinds](*inputs, *read, *others)
+
+
+def check_finite(found: Maps, cut: Cut) -> None:
+    """Raise where scores or maps hold NaN or infinite numbers; what a method does not give is NaN in `bias`."""
+    finite = np.isfinite(found.logits).all(axis=1)
+    if not finite.all():
+        raise UnsupportedModelError(
+            f"Model {cut.program.name!r} gives scores that are not finite for image {int(np.argmin(finite))}: "
+            f"{found.logits[~finite][0][:5]}. Look for NaN in its weights, or a preprocess function that overflows."
+        )
+    if not np.isfinite(found.maps).all() or np.isinf(found.bias).any():
+        raise UnsupportedModelError(
+            f"The maps of model {cut.program.name!r} are not finite: its head has no slope at these features (a root "
+            f"or a quotient at zero, say). {describe(cut)} Choose a later layer with layer=."
+        )
 
 
 _MAP_FUNCTIONS: weakref.WeakKeyDictionary[keras.Model, dict[Any, MapFunction]] = weakref.WeakKeyDictionary()
 
 
-def map_function_of(model: keras.Model, **choices: Any) -> MapFunction:
+def map_function_of(
+    model: keras.Model, method: Method, method_options: Mapping[str, Any], **choices: Any
+) -> MapFunction:
     """The compiled maps of a model, kept while the model lives."""
     if not isinstance(model, keras.Model):
-        return MapFunction(model, **choices)  # which says what is wrong with it
+        return MapFunction(model, method, method_options, **choices)  # which says what is wrong with it
     kept = _MAP_FUNCTIONS.setdefault(model, {})
-    key = tuple(choices.items())
+    key = (method, tuple(method_options.items()), tuple(choices.items()))
     if key not in kept:
-        kept[key] = MapFunction(model, **choices)
+        kept[key] = MapFunction(model, method, method_options, **choices)
+        if len(kept) > KEPT:
+            del kept[next(iter(kept))]
     return kept[key].refresh()
 
 
-def _read_slots(cut: Cut) -> list[int]:
-    """The slots that the maps are made from; the logits and the output come first."""
-    return [
-        cut.logits,
-        cut.output,
-        *(feature.slot for feature in cut.features),
-        *(feature.entry for feature in cut.features),
-        *cut.sides,
-    ]
+def _run_at_once(
+    key: Any, function: Callable[..., Any], inputs: Sequence[Tensor], read: Sequence[Tensor], *others: Tensor
+) -> Any:
+    """Run a function of tensors inside the trace that is being made."""
+    del key
+    return function(inputs, read, *others)
 
 
-def _forward(cut: Cut, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """The model's one forward pass: the values of `_read_slots`."""
-    slots = _read_slots(cut)
-    steps = needed_for(slots, cut.program.steps)
-
-    def forward(*inputs: Tensor) -> list[Tensor]:
-        values = run(steps, dict(zip(cut.program.inputs, inputs, strict=True)))
-        return [values[slot] for slot in slots]
-
-    return InferenceLayer(forward)(*inputs)
+def _fetched(values: Sequence[Tensor]) -> Maps:
+    return Maps(*map(ops.convert_to_numpy, values))
 
 
-def _explain(head: Head, read: Sequence[Tensor], class_indices: Tensor) -> tuple[Tensor, ...]:
-    """Maps of some classes (N, C) from the values of `_read_slots`."""
-    logits, predictions, *rest = read
-    number = len(head.cut.features)
-    features, entries, sides = rest[:number], rest[number : 2 * number], rest[2 * number :]
-    scores = head.scores(logits)
+def _by_rank(scores: Tensor, class_indices: Tensor) -> Tensor:
+    """Class indices (N, C) in which -1 stands for an image's highest score, -2 for the second, ..."""
     ranked = ops.cast(ops.argsort(-scores, axis=-1), "int32")
-    by_rank = ops.take_along_axis(ranked, ops.maximum(-class_indices - 1, 0), axis=-1)
-    class_indices = ops.where(class_indices < 0, by_rank, class_indices)
-    if can_fold(head.cut):
-        weights, bias = fold(head.cut, lambda matrix: ops.take(_columns(head, matrix), class_indices, axis=-1))
-        maps = weigh(channels_last(head.cut.features[0], features[0]), ops.moveaxis(weights, 0, 1), per_image=True)
-        maps, placeless = on_its_grid(head.cut.features[0], ops.moveaxis(maps, -1, 1))
-        bias = bias + placeless
-    else:
-        maps, bias = attribute(head, features, entries, dict(zip(head.cut.sides, sides, strict=True)), class_indices)
-    return maps, bias, class_indices, scores, head.probabilities(logits, predictions)
-
-
-def _explain_all(head: Head, read: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Maps of all classes of a head that folds into one matrix."""
-    logits, predictions, features = read[:3]
-    scores = head.scores(logits)
-    weights, bias = fold(head.cut, lambda matrix: _columns(head, matrix))
-    maps = weigh(channels_last(head.cut.features[0], features), weights, per_image=False)
-    maps, placeless = on_its_grid(head.cut.features[0], ops.moveaxis(maps, -1, 1))
-    class_indices = ops.broadcast_to(ops.arange(head.num_classes, dtype="int32"), ops.shape(scores))
-    return (
-        maps,
-        ops.broadcast_to(bias, ops.shape(scores)) + placeless,
-        class_indices,
-        scores,
-        head.probabilities(logits, predictions),
-    )
-
-
-def _columns(head: Head, matrix: Tensor) -> Tensor:
-    """The columns of the classes: one sigmoid unit stands for two, class 0 with the sign turned."""
-    return ops.concatenate([-matrix, matrix], axis=-1) if head.is_binary else matrix
+    chosen = ops.take_along_axis(ranked, ops.maximum(-class_indices - 1, 0), axis=-1)
+    return ops.where(class_indices < 0, chosen, class_indices)
 
 
 def _variables(cut: Cut) -> list[keras.Variable]:

@@ -106,6 +106,14 @@ def passes_through(operation: Any) -> bool:
     return is_layer(operation, PASS_THROUGH) or is_operation(operation, PASS_THROUGH_OPERATIONS)
 
 
+def hands_on(operation: Any) -> bool:
+    """Whether an operation only moves scores of positions: activations, reshapes, joins, enlargements."""
+    if passes_through(operation) or is_activation(operation):
+        return True
+    moves = {"Concatenate", "Permute", "UpSampling1D", "UpSampling2D", "UpSampling3D", "Resizing"}
+    return is_layer(operation, moves) or is_operation(operation, {"Concatenate", "GetItem", "Take", "Transpose"})
+
+
 def is_elementwise(operation: Any) -> bool:
     """Whether an operation is a non-linearity that acts on every number alone, or scales it (`ops.normalize`)."""
     if is_layer(operation, {"Activation"}):

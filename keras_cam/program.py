@@ -56,6 +56,7 @@ class Program:
     outputs: tuple[int, ...]
     specs: tuple[Any, ...]
     input_structure: Any
+    output_structure: Any  # as the model gives it, with `Slot` in place of tensors
     output_names: tuple[str, ...]
 
     def shape(self, slot: int) -> tuple[int | None, ...]:

@@ -1,0 +1,208 @@
+"""Maps from the slope of the score at the feature map; A the features, G = d score / d A.
+
+Every map is the sum in the paper's formula before its last ReLU: what speaks against the class stays, as a negative
+number, and is left out when the map is drawn. G costs one backward pass for all classes, through the head alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_cam.errors import InvalidOptionError
+from keras_cam.methods.view import View
+
+Tensor = Any
+FINER_REFERENCES = 3
+
+
+def grad_cam(view: View) -> Tensor:
+    """Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391): `w_k = mean_ij G_k`, `M = sum_k w_k A_k`.
+
+    Args:
+        view: what to explain.
+
+    Returns:
+        (N, C, *grid).
+    """
+    return weighted(view.features, _mean(view.gradients()))
+
+
+def grad_cam_plus_plus(view: View) -> Tensor:
+    """Grad-CAM++ (Chattopadhay et al. 2018, arXiv 1710.11063): positive slopes, each cell by its own share.
+
+    As the authors' code: `a = G^2 / (2 G^2 + G^3 sum_ab A)` where G is positive, divided by its sum for each channel;
+    `w_k = sum_ij a G` there. The factor e^score of the code's slopes scales the whole map and is left out.
+
+    Args:
+        view: what to explain.
+
+    Returns:
+        (N, C, *grid).
+    """
+    slopes = view.gradients()
+    return weighted(view.features, _plus_plus(view.features, slopes, None, slopes))
+
+
+def smooth_grad_cam_plus_plus(view: View, *, samples: int = 25, noise: float = 0.15, seed: int = 0) -> Tensor:
+    """Smooth Grad-CAM++ (Omeiza et al. 2019, arXiv 1908.01224): Grad-CAM++ with slopes averaged over noisy images.
+
+    The slopes, their squares and their cubes are averaged; the features are those of the image itself.
+
+    Args:
+        view: what to explain.
+        samples: how many noisy images.
+        noise: standard deviation of the noise, as a share of the range of each image.
+        seed: of the noise.
+
+    Returns:
+        (N, C, *grid).
+    """
+    first: Any = 0.0
+    second: Any = 0.0
+    third: Any = 0.0
+    for images in noisy_images(view, samples, noise, seed):
+        slopes = view.at(images).gradients()
+        first, second, third = first + slopes, second + slopes**2, third + slopes**3
+    count = float(samples)
+    return weighted(view.features, _plus_plus(view.features, second / count, third / count, first / count))
+
+
+def hires_cam(view: View) -> Tensor:
+    """HiResCAM (Draelos and Carin 2020, arXiv 2011.08891): `M = sum_k G_k A_k`, cell by cell, nothing averaged.
+
+    Args:
+        view: what to explain.
+
+    Returns:
+        (N, C, *grid).
+    """
+    return ops.sum(view.gradients() * _for_classes(view.features), axis=-1)
+
+
+def layer_cam(view: View) -> Tensor:
+    """LayerCAM (Jiang et al. 2021, TIP): `M = sum_k ReLU(G_k) A_k`, which also works in shallow layers.
+
+    Args:
+        view: what to explain.
+
+    Returns:
+        (N, C, *grid).
+    """
+    return ops.sum(ops.relu(view.gradients()) * _for_classes(view.features), axis=-1)
+
+
+def xgrad_cam(view: View) -> Tensor:
+    """XGrad-CAM (Fu et al. 2020, arXiv 2008.02312): `w_k = sum_ij G_k A_k / sum_ij A_k`.
+
+    As the authors' code, which adds 1e-6 to the sum; a channel whose sum is then zero has no weight.
+
+    Args:
+        view: what to explain.
+
+    Returns:
+        (N, C, *grid).
+    """
+    axes = _grid_axes(view.features)
+    sums = ops.expand_dims(ops.sum(view.features, axis=tuple(axis - 1 for axis in axes)), 1) + 1e-6
+    products = ops.sum(view.gradients() * _for_classes(view.features), axis=axes)
+    return weighted(view.features, _quotient(products, sums))
+
+
+def shapley_cam(view: View) -> Tensor:
+    """ShapleyCAM (Cai 2025, arXiv 2501.06261): `w_k = mean_ij (G - H A / 2)_k`, H the Hessian of the score.
+
+    Where the head is made of Dense and ReLU layers H is zero, and this is Grad-CAM; `target=keras_cam.targets.rest()`
+    is the paper's own target, for which it is not.
+
+    Args:
+        view: what to explain.
+
+    Returns:
+        (N, C, *grid).
+    """
+    slopes, products = view.curvatures()
+    return weighted(view.features, _mean(slopes - products / 2))
+
+
+def finer_cam(view: View, *, references: int = FINER_REFERENCES, strength: float = 1.0) -> Tensor:
+    """Finer-CAM (Zhang et al. 2025, arXiv 2501.11309): what tells a class from those most like it.
+
+    Grad-CAM of the score minus `strength` times the mean of the scores nearest to it.
+
+    Args:
+        view: what to explain.
+        references: how many classes to tell it from: those whose scores are nearest.
+        strength: how much of their scores is taken away.
+
+    Returns:
+        (N, C, *grid).
+
+    Raises:
+        InvalidOptionError: fewer than two classes, or no reference.
+    """
+    scores = view.all_scores
+    others = scores.shape[-1] - 1
+    if others < 1 or references < 1:
+        raise InvalidOptionError(
+            f"finer_cam tells a class from others, and needs two classes and one reference or more. Received: "
+            f"{others + 1} classes, references={references}."
+        )
+    chosen = ops.one_hot(view.class_indices, others + 1, dtype="float32")
+    away = ops.abs(ops.expand_dims(scores, 1) - ops.expand_dims(view.scores, -1))
+    order = ops.argsort(ops.where(chosen > 0, np.inf, away), axis=-1)[..., : min(references, others)]
+    nearest = ops.mean(ops.one_hot(order, others + 1, dtype="float32"), axis=-2)
+    return weighted(view.features, _mean(view.gradients(chosen - strength * nearest)))
+
+
+def weighted(features: Tensor, weights: Tensor) -> Tensor:
+    """`sum_k w_k A_k` of features (N, *grid, K) and weights (N, C, K), as (N, C, *grid)."""
+    return ops.moveaxis(ops.einsum("n...k,nkc->n...c", features, ops.swapaxes(weights, 1, 2)), -1, 1)
+
+
+def noisy_images(view: View, samples: int, noise: float, seed: int) -> Any:
+    """Yield copies of the images with normal noise, `noise` times the range of each image."""
+    if samples < 1 or noise < 0:
+        raise InvalidOptionError(
+            f"samples must be 1 or more and noise 0 or more. Received: samples={samples}, noise={noise}."
+        )
+    images = ops.convert_to_numpy(view.images)
+    axes = tuple(range(1, images.ndim))
+    spread = noise * np.ptp(images, axis=axes, keepdims=True)
+    rng = np.random.default_rng(seed)
+    for _ in view.steps(samples):
+        yield ops.convert_to_tensor((images + spread * rng.normal(size=images.shape)).astype("float32"))
+
+
+def _plus_plus(features: Tensor, second: Tensor, third: Tensor | None, first: Tensor) -> Tensor:
+    """The weights of Grad-CAM++; without `third`, `second` is the slope itself and its powers are cancelled."""
+    axes = _grid_axes(features)
+    sums = ops.sum(features, axis=tuple(axis - 1 for axis in axes), keepdims=True)
+    sums = ops.expand_dims(sums, 1)
+    if third is None:  # G^2 and G^3 of small slopes would be lost to rounding
+        shares = _quotient(ops.ones_like(second), 2 + second * sums)
+    else:
+        shares = _quotient(second, 2 * second + third * sums)
+    shares = ops.where(first > 0, shares, ops.zeros_like(shares))
+    shares = _quotient(shares, ops.sum(shares, axis=axes, keepdims=True))
+    return ops.sum(shares * ops.relu(first), axis=axes)
+
+
+def _quotient(one: Tensor, other: Tensor) -> Tensor:
+    """One number over another; where that is 0, the one alone."""
+    return one / ops.where(other == 0, ops.ones_like(other), other)
+
+
+def _mean(slopes: Tensor) -> Tensor:
+    return ops.mean(slopes, axis=_grid_axes(slopes[:, 0]))
+
+
+def _for_classes(features: Tensor) -> Tensor:
+    return ops.expand_dims(features, 1)
+
+
+def _grid_axes(features: Tensor) -> tuple[int, ...]:
+    """The spatial axes of what has a class axis beside the features' own."""
+    return tuple(range(2, len(features.shape)))

@@ -1,0 +1,153 @@
+"""Maps from what happens to the score when the image or the feature map is changed, one channel at a time."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_cam.errors import InvalidOptionError
+from keras_cam.interpolate import stretch
+from keras_cam.methods.gradient import weighted
+from keras_cam.methods.view import View
+
+Tensor = Any
+
+
+def score_cam(view: View, *, max_channels: int | None = None) -> Tensor:
+    """Score-CAM (Wang et al. 2020, arXiv 1910.01279): channels by the score of the image seen through them.
+
+    Each channel, stretched over the image and scaled to [0, 1], is multiplied with it; the scores of the masked images,
+    through a softmax over the channels, weight the channels. The score of the empty image, which the paper subtracts,
+    cancels in the softmax and is not computed. A constant channel masks everything.
+
+    Args:
+        view: what to explain.
+        max_channels: only so many channels, those that vary most over the cells ("Faster Score-CAM"); default: all.
+
+    Returns:
+        (N, C, *grid).
+    """
+    channels = strongest(view, max_channels)
+    return _by_scores(view, channels, view.rescore(_masked, channels))
+
+
+def ss_cam(
+    view: View, *, samples: int = 10, noise: float = 2.0, max_channels: int | None = None, seed: int = 0
+) -> Tensor:
+    """SS-CAM (Wang et al. 2020, arXiv 2006.14255): Score-CAM, its scores averaged over noisy masks.
+
+    Args:
+        view: what to explain.
+        samples: how many noisy masks for each channel.
+        noise: standard deviation of the noise on the masks, which are in [0, 1].
+        max_channels: as for `score_cam`.
+        seed: of the noise.
+
+    Returns:
+        (N, C, *grid).
+    """
+    checked_samples(samples)
+    rng, size = np.random.default_rng(seed), view.images.shape[1:-1]
+    channels = strongest(view, max_channels)
+
+    def draw(count: int) -> np.ndarray:
+        return noise * rng.normal(size=(count, *size))
+
+    scores = [view.rescore(_noisy, channels, draw) for _ in range(samples)]
+    return _by_scores(view, channels, np.mean(scores, axis=0))
+
+
+def is_cam(view: View, *, samples: int = 10, max_channels: int | None = None) -> Tensor:
+    """IS-CAM (Naidu et al. 2020, arXiv 2010.03023): Score-CAM, its scores averaged over masks that are faded in.
+
+    The strengths are i / samples, i = 1 .. samples.
+
+    Args:
+        view: what to explain.
+        samples: how many strengths.
+        max_channels: as for `score_cam`.
+
+    Returns:
+        (N, C, *grid).
+    """
+    checked_samples(samples)
+    channels = strongest(view, max_channels)
+    strengths = (np.arange(samples) + 1) / samples
+    scores = [view.rescore(_faded, channels, partial(np.full, fill_value=share)) for share in strengths]
+    return _by_scores(view, channels, np.mean(scores, axis=0))
+
+
+def ablation_cam(view: View, *, max_channels: int | None = None) -> Tensor:
+    """Ablation-CAM (Desai and Ramaswamy 2020, WACV): `w_k = (y - y_k) / |y|`, y_k the score without channel k.
+
+    The paper divides by y, which turns the map over where the score is negative; hence the magnitude. Where y is 0,
+    the difference stands alone. Only what comes after the feature map is run again.
+
+    Args:
+        view: what to explain.
+        max_channels: as for `score_cam`.
+
+    Returns:
+        (N, C, *grid).
+    """
+    channels = strongest(view, max_channels)
+    scores = ops.convert_to_numpy(view.scores)[:, :, None]
+    drops = (scores - view.ablate(channels)) / np.where(scores == 0, 1, np.abs(scores))
+    return weighted(view.features, ops.convert_to_tensor(_spread(drops, channels, view.features.shape[-1])))
+
+
+def strongest(view: View, max_channels: int | None) -> np.ndarray:
+    """The channels of each image to look at, int (N, k): all, or those that vary most over the cells, in order."""
+    count = view.features.shape[-1]
+    if max_channels is None or max_channels >= count:
+        return np.tile(np.arange(count), (len(view.features), 1))
+    if max_channels < 1:
+        raise InvalidOptionError(f"max_channels must be 1 or more, or None for all. Received: {max_channels}.")
+    features = ops.convert_to_numpy(view.features)
+    varies = features.std(axis=tuple(range(1, features.ndim - 1)))
+    return np.sort(np.argsort(-varies, axis=1, kind="stable")[:, :max_channels], axis=1)
+
+
+def checked_samples(samples: int) -> None:
+    """Raise where there is nothing to average."""
+    if samples < 1:
+        raise InvalidOptionError(f"samples must be 1 or more. Received: {samples}.")
+
+
+def _by_scores(view: View, channels: np.ndarray, scores: np.ndarray) -> Tensor:
+    """Channels weighted by the softmax of their scores (N, C, k)."""
+    scaled = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    scaled /= scaled.sum(axis=-1, keepdims=True)
+    return weighted(view.features, ops.convert_to_tensor(_spread(scaled, channels, view.features.shape[-1])))
+
+
+def _spread(weights: np.ndarray, channels: np.ndarray, count: int) -> np.ndarray:
+    """Weights (N, C, k) of some channels (N, k) among all, (N, C, count)."""
+    every = np.zeros((*weights.shape[:2], count), "float32")
+    np.put_along_axis(every, channels[:, None], weights.astype("float32"), axis=2)
+    return every
+
+
+def _masked(images: Tensor, channel: Tensor) -> Tensor:
+    return images * ops.expand_dims(_mask(images, channel), -1)
+
+
+def _noisy(images: Tensor, channel: Tensor, noise: Tensor) -> Tensor:
+    return images * ops.expand_dims(_mask(images, channel) + noise, -1)
+
+
+def _faded(images: Tensor, channel: Tensor, share: Tensor) -> Tensor:
+    return _masked(images, channel) * ops.reshape(share, (-1, *[1] * (len(images.shape) - 1)))
+
+
+def _mask(images: Tensor, channel: Tensor) -> Tensor:
+    """A channel (B, *grid) stretched over the image and scaled to [0, 1]; a constant one is 0."""
+    axes = tuple(range(1, len(channel.shape)))
+    constant = ops.max(channel, axis=axes, keepdims=True) == ops.min(channel, axis=axes, keepdims=True)
+    spread = stretch(channel, [ops.shape(images)[axis] for axis in range(1, len(images.shape) - 1)], 1)
+    low, high = ops.min(spread, axis=axes, keepdims=True), ops.max(spread, axis=axes, keepdims=True)
+    constant = ops.logical_or(constant, high == low)
+    return ops.where(constant, 0.0, (spread - low) / ops.where(constant, ops.ones_like(high), high - low))

@@ -1,0 +1,128 @@
+"""Maps at the pixels of the image, by slopes through the whole model.
+
+The channels of the image are one map by their largest magnitude, but for integrated gradients, whose channels add up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+from keras_cam.errors import InvalidOptionError
+from keras_cam.interpolate import stretch
+from keras_cam.methods.gradient import grad_cam, noisy_images
+from keras_cam.methods.view import View
+
+Tensor = Any
+
+
+def saliency(view: View) -> Tensor:
+    """The gradient by the image (Simonyan et al. 2013, arXiv 1312.6034): which pixels the score reacts to.
+
+    Args:
+        view: what to explain.
+
+    Returns:
+        (N, C, H, W), not negative.
+    """
+    return _largest(view.image_gradients())
+
+
+def smooth_grad(view: View, *, samples: int = 25, noise: float = 0.15, seed: int = 0) -> Tensor:
+    """SmoothGrad (Smilkov et al. 2017, arXiv 1706.03825): the gradient, averaged over noisy copies of the image.
+
+    Args:
+        view: what to explain.
+        samples: how many copies.
+        noise: standard deviation of the noise, as a share of the range of each image.
+        seed: of the noise.
+
+    Returns:
+        (N, C, H, W), not negative.
+    """
+    total: Any = 0.0
+    for images in noisy_images(view, samples, noise, seed):
+        total = total + view.image_gradients(images)
+    return _largest(total / samples)
+
+
+def integrated_gradients(view: View, *, samples: int = 25, baseline: float = 0.0) -> Tensor:
+    """Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365): the way from an empty image, added up.
+
+    The map's sum is the score minus that of the empty image, up to the error of the sum (midpoint rule).
+
+    Args:
+        view: what to explain.
+        samples: how many steps.
+        baseline: value of the empty image, as the model is fed.
+
+    Returns:
+        (N, C, H, W), signed.
+    """
+    if samples < 1:
+        raise InvalidOptionError(f"samples must be 1 or more. Received: {samples}.")
+    way = view.images - baseline
+    total: Any = 0.0
+    for step in view.steps(samples):
+        total = total + view.image_gradients(baseline + (step + 0.5) / samples * way)
+    return ops.sum(ops.expand_dims(way, 1) * total / samples, axis=-1)
+
+
+def guided_backprop(view: View) -> Tensor:
+    """Guided backpropagation (Springenberg et al. 2014, arXiv 1412.6806): a ReLU passes back only what is positive.
+
+    Sharp, and hardly about the class: it fails the sanity checks of Adebayo et al. 2018 (arXiv 1810.03292).
+
+    Args:
+        view: what to explain.
+
+    Returns:
+        (N, C, H, W), not negative.
+    """
+    return _largest(view.image_gradients(guided=True))
+
+
+def guided_grad_cam(view: View) -> Tensor:
+    """Guided backpropagation times Grad-CAM (Selvaraju et al. 2017): fails the same sanity checks as its first factor.
+
+    Args:
+        view: what to explain.
+
+    Returns:
+        (N, C, H, W), not negative.
+    """
+    return _largest(view.image_gradients(guided=True)) * view.stretched(ops.relu(grad_cam(view)))
+
+
+def full_grad(view: View) -> Tensor:
+    """FullGrad (Srinivas and Fleuret 2019, arXiv 1905.00780): input x gradient and bias x gradient of every layer.
+
+    Each part's magnitudes are scaled to [0, 1], stretched over the image and added up over channels and layers. As the
+    authors' code, but for the 1e-6 that it adds to each maximum.
+
+    Args:
+        view: what to explain.
+
+    Returns:
+        (N, C, H, W), not negative.
+    """
+    image, parts = view.score_parts()
+    total = ops.sum(_scaled(image), axis=-1)
+    sizes = [ops.shape(image)[axis] for axis in range(2, len(image.shape) - 1)]
+    for part in parts:
+        total = total + stretch(ops.sum(_scaled(part), axis=-1), sizes, 2)  # the sum first: stretching is linear
+    return total
+
+
+def _scaled(part: Tensor) -> Tensor:
+    """Magnitudes of (N, C, ..., k), from their least to their largest as [0, 1]; zeros where they are all one."""
+    part = ops.abs(part)
+    axes = tuple(range(2, len(part.shape)))
+    low, high = ops.min(part, axis=axes, keepdims=True), ops.max(part, axis=axes, keepdims=True)
+    varies = high > low
+    return ops.where(varies, (part - low) / ops.where(varies, high - low, ops.ones_like(high)), 0.0)
+
+
+def _largest(slopes: Tensor) -> Tensor:
+    return ops.max(ops.abs(slopes), axis=-1)

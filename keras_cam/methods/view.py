@@ -1,0 +1,250 @@
+"""What a method is shown of one batch: features, scores and slopes, each computed when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_cam.backward import has_rectifiers, image_slopes, score_parts
+from keras_cam.errors import UnsupportedModelError
+from keras_cam.interpolate import stretch
+from keras_cam.network import Network, Reading, placed, unplaced
+
+Tensor = Any
+Run = Callable[..., Any]  # runs a function of tensors, perhaps compiled: run(key, function, inputs, read, *others)
+
+
+class View:
+    """One batch of N images in a model, at one feature map, with C classes each.
+
+    Arrays are float32 with channels last, `grid` stands for the spatial axes of the feature map (h, w for pictures).
+    A class is a score of the model's target: a logit, unless `target=` says otherwise.
+
+    Attributes:
+        class_indices: int (N, C).
+        batch_size: how many changed images or feature maps may be run at once.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        run: Run,
+        inputs: Sequence[Tensor],
+        read: Sequence[Tensor],
+        class_indices: Tensor,
+        *,
+        index: int = 0,
+        batch_size: int = 32,
+        verbose: int = 0,
+    ) -> None:
+        self.class_indices, self.batch_size = class_indices, batch_size
+        self._network, self._run_compiled, self._inputs, self._read = network, run, list(inputs), list(read)
+        self._index, self._verbose = index, verbose
+
+    @property
+    def images(self) -> Tensor:
+        """The images as the model is fed them, (N, H, W, K)."""
+        return self._network.picture(self._inputs)
+
+    @cached_property
+    def features(self) -> Tensor:
+        """The feature map, (N, *grid, K)."""
+        return placed(self._network.cut.features[self._index], self._reading.features[self._index])
+
+    @cached_property
+    def all_scores(self) -> Tensor:
+        """The scores of all n classes, (N, n)."""
+        return self._network.head.scores(self._reading.logits)
+
+    @property
+    def scores(self) -> Tensor:
+        """The scores of the chosen classes, (N, C)."""
+        return ops.take_along_axis(self.all_scores, self.class_indices, axis=-1)
+
+    def decomposition(self) -> tuple[Tensor, Tensor]:
+        """The scores taken apart: maps (N, C, *grid) and biases (N, C), mean(map) + bias = score where that can be."""
+        return self._network.decomposition(self._reading, self.class_indices)
+
+    def gradients(self, weights: Tensor | None = None) -> Tensor:
+        """Gradient of each chosen score by the feature map: one backward pass for all, from the scores to the map.
+
+        Args:
+            weights: (N, C, n), to differentiate weighted sums of the scores instead of the chosen ones.
+
+        Returns:
+            (N, C, *grid, K).
+        """
+        return self._run("slopes", partial(_slopes, self._network, self._index), self._weights(weights))
+
+    def curvatures(self) -> tuple[Tensor, Tensor]:
+        """`gradients()`, and in the same form the Hessian of each score times the feature map."""
+        return self._run("curvatures", partial(_curvatures, self._network, self._index), self._weights(None))
+
+    def image_gradients(self, images: Tensor | None = None, *, guided: bool = False) -> Tensor:
+        """Gradient of each chosen score by the image, through the whole model.
+
+        Args:
+            images: (N, H, W, K), other images to take it at.
+            guided: True lets a ReLU pass back only what is positive both ways.
+
+        Returns:
+            (N, C, H, W, K).
+
+        Raises:
+            UnsupportedModelError: `guided`, and the model has no ReLU to guide.
+        """
+        if guided and not has_rectifiers(self._network):
+            raise UnsupportedModelError(
+                f"Model {self._network.program.name!r} has no ReLU, so that guided backpropagation is the plain "
+                "gradient. Use method='saliency' or 'grad_cam'."
+            )
+        inputs = self._inputs if images is None else self._network.with_picture(self._inputs, images)
+        function = partial(_image_slopes, self._network, guided)
+        return self._run(f"image_slopes {guided}", function, self._weights(None), inputs=inputs)
+
+    def score_parts(self) -> tuple[Tensor, list[Tensor]]:
+        """Image x gradient (N, C, H, W, K), and bias x gradient (N, C, h, w, k) of each layer with a place."""
+        return self._run("score_parts", partial(_score_parts, self._network), self._weights(None))
+
+    def at(self, images: Tensor) -> View:
+        """The same view of other images (N, H, W, K), the classes kept: one forward pass."""
+        inputs = self._network.with_picture(self._inputs, images)
+        read = self._run("read", lambda inputs, read: self._network.read(inputs), inputs=inputs)
+        options = {"index": self._index, "batch_size": self.batch_size, "verbose": self._verbose}
+        return View(self._network, self._run_compiled, inputs, read, self.class_indices, **options)
+
+    def rescore(self, change: Callable[..., Tensor], channels: np.ndarray, *extras: Callable[[int], Any]) -> np.ndarray:
+        """Scores of images changed by one channel of the feature map at a time, `batch_size` at once.
+
+        Args:
+            change: takes images (B, H, W, K), the channel (B, *grid) of each, and the extras (B, ...); returns images.
+            channels: int (N, k), which channels of each image.
+            *extras: each called with B for a float32 array (B, ...).
+
+        Returns:
+            (N, C, k).
+        """
+        function = partial(_rescore, self._network, self._index, change)
+        return self._batched(("rescore", change), function, channels, extras)
+
+    def ablate(self, channels: np.ndarray) -> np.ndarray:
+        """Scores with one channel of the feature map at a time set to zero: the head alone is run.
+
+        Args:
+            channels: int (N, k), which channels of each image.
+
+        Returns:
+            (N, C, k).
+        """
+        return self._batched("ablate", partial(_ablate, self._network, self._index), channels, ())
+
+    def steps(self, count: int) -> Any:
+        """Count up to a number, with a progress bar where it is asked for.
+
+        Args:
+            count: how far.
+
+        Yields:
+            0, 1, ...
+        """
+        bar = keras.utils.Progbar(count, unit_name="batch") if self._verbose else None
+        for step in range(count):
+            yield step
+            if bar is not None:
+                bar.update(step + 1)
+
+    def stretched(self, maps: Tensor) -> Tensor:
+        """Maps (N, C, *grid) linearly stretched to the size of the images, (N, C, H, W)."""
+        return stretch(maps, _sizes(self.images), 2)
+
+    @property
+    def _reading(self) -> Reading:
+        return self._network.reading(self._read)
+
+    def _weights(self, weights: Tensor | None) -> Tensor:
+        if weights is not None:
+            return ops.cast(weights, "float32")
+        return ops.one_hot(self.class_indices, self._network.head.num_classes, dtype="float32")
+
+    def _run(self, key: Any, function: Run, *others: Tensor, inputs: Sequence[Tensor] | None = None) -> Any:
+        return self._run_compiled((key, self._index), function, inputs or self._inputs, self._read, *others)
+
+    def _batched(
+        self, key: Any, function: Run, channels: np.ndarray, extras: Sequence[Callable[[int], Any]]
+    ) -> np.ndarray:
+        """A function of rows and channels for all of them, in batches of one size."""
+        channels = np.asarray(channels, "int32")
+        rows = np.repeat(np.arange(len(channels), dtype="int32"), channels.shape[1])
+        flat, size = channels.reshape(-1), min(self.batch_size, channels.size)
+        results = []
+        for step in self.steps(-(-len(flat) // size)):
+            part = np.arange(step * size, (step + 1) * size) % len(flat)  # the last batch is filled up
+            drawn = [np.asarray(extra(size), "float32") for extra in extras]
+            tensors = (ops.convert_to_tensor(array) for array in (rows[part], flat[part], *drawn))
+            results.append(ops.convert_to_numpy(self._run(key, function, self.class_indices, *tensors)))
+        scores = np.concatenate(results)[: len(flat)]
+        return np.moveaxis(scores.reshape(*channels.shape, -1), 2, 1)
+
+
+def _slopes(network: Network, index: int, inputs: Any, read: Any, weights: Tensor) -> Tensor:
+    del inputs
+    return network.slopes(index, network.reading(read), weights)
+
+
+def _curvatures(network: Network, index: int, inputs: Any, read: Any, weights: Tensor) -> tuple[Tensor, Tensor]:
+    del inputs
+    return network.curvatures(index, network.reading(read), weights)
+
+
+def _image_slopes(network: Network, guided: bool, inputs: Any, read: Any, weights: Tensor) -> Tensor:
+    del read
+    return image_slopes(network, inputs, weights, guided=guided)
+
+
+def _score_parts(network: Network, inputs: Any, read: Any, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
+    del read
+    return score_parts(network, inputs, weights)
+
+
+def _rescore(
+    network: Network,
+    index: int,
+    change: Callable[..., Tensor],
+    inputs: Any,
+    read: Any,
+    class_indices: Tensor,
+    rows: Tensor,
+    channels: Tensor,
+    *extras: Tensor,
+) -> Tensor:
+    features = placed(network.cut.features[index], network.reading(read).features[index])
+    by_channel = ops.moveaxis(features, -1, 1)
+    grid = [ops.shape(by_channel)[axis] for axis in range(2, len(by_channel.shape))]
+    chosen = ops.take(ops.reshape(by_channel, (-1, *grid)), rows * features.shape[-1] + channels, axis=0)
+    inputs = [ops.take(tensor, rows, axis=0) for tensor in inputs]
+    changed = network.with_picture(inputs, change(network.picture(inputs), chosen, *extras))
+    return ops.take_along_axis(network.scores(changed), ops.take(class_indices, rows, axis=0), axis=-1)
+
+
+def _ablate(
+    network: Network, index: int, inputs: Any, read: Any, class_indices: Tensor, rows: Tensor, channels: Tensor
+) -> Tensor:
+    del inputs
+    reading = network.reading([ops.take(tensor, rows, axis=0) for tensor in read])
+    feature, like = network.cut.features[index], reading.features[index]
+    kept = 1 - ops.one_hot(channels, like.shape[1 if feature.channels_first else -1], dtype="float32")
+    grid = placed(feature, like)
+    kept = ops.reshape(kept, (-1, *[1] * (len(grid.shape) - 2), grid.shape[-1]))
+    features = [*reading.features]
+    features[index] = unplaced(feature, grid * kept, like)
+    scores = network.scores_from(features, reading.sides)
+    return ops.take_along_axis(scores, ops.take(class_indices, rows, axis=0), axis=-1)
+
+
+def _sizes(images: Tensor) -> list[Any]:
+    return [ops.shape(images)[axis] for axis in range(1, len(images.shape) - 1)]

@@ -1,0 +1,188 @@
+"""What may be asked of a cut model, as functions of tensors: features, scores, and slopes of scores by features.
+
+Everything here is to be traced: `maps` compiles it, whole or in parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from keras_cam.affine import can_fold, fold
+from keras_cam.attribute import attribute, channels_last, on_its_grid
+from keras_cam.backend import gradient, hessian_product
+from keras_cam.cam_op import weigh
+from keras_cam.graph import FeatureMap, reads_channels_first
+from keras_cam.head import Head
+from keras_cam.program import InferenceLayer, Step, call_step, needed_for, run
+
+Tensor = Any
+
+
+class Reading(NamedTuple):
+    """What one forward pass leaves behind: what the head gives, and all that it reads."""
+
+    logits: Tensor
+    output: Tensor
+    features: list[Tensor]  # as the model makes them
+    entries: list[Tensor]  # where the head begins for each: their averages, or the maps themselves
+    sides: list[Tensor]
+
+
+class Network:
+    """A cut model whose images and feature maps may be changed, and whose scores may be differentiated by them.
+
+    Scores are float32 (N, classes). `weights` (N, C, classes) choose what is differentiated: C weighted sums of the
+    scores of each image, all in one backward pass.
+
+    Args:
+        head: the head of the model.
+    """
+
+    def __init__(self, head: Head) -> None:
+        self.head, self.cut, self.program = head, head.cut, head.cut.program
+        self.image_slot = self.program.inputs[self.cut.image_input]
+        self.channels_first = reads_channels_first(self.cut)
+        self._maps = [feature.slot for feature in self.cut.features]
+        self._rest = self.program.steps_between(self._maps, self.cut.logits)
+
+    @property
+    def read_slots(self) -> list[int]:
+        """The slots of a `Reading`, in order."""
+        entries = [feature.entry for feature in self.cut.features]
+        return [self.cut.logits, self.cut.output, *self._maps, *entries, *self.cut.sides]
+
+    def reading(self, values: Sequence[Tensor]) -> Reading:
+        """The values of `read_slots` by name."""
+        logits, output, *rest = values
+        count = len(self._maps)
+        return Reading(logits, output, rest[:count], rest[count : 2 * count], rest[2 * count :])
+
+    def read(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The model's one forward pass: the values of `read_slots`."""
+        steps = needed_for(self.read_slots, self.program.steps)
+        return infer(steps, dict(zip(self.program.inputs, inputs, strict=True)), self.read_slots)
+
+    def decomposition(self, reading: Reading, class_indices: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Each score taken apart into a map and a bias: mean(map) + bias is the score.
+
+        Args:
+            reading: what the forward pass left.
+            class_indices: int32 (N, C); None: all classes, of a head that folds.
+
+        Returns:
+            `(maps, bias)`: float32 (N, C, *grid) and (N, C).
+        """
+        cut, feature = self.cut, self.cut.features[0]
+        if not can_fold(cut):
+            sides = dict(zip(cut.sides, reading.sides, strict=True))
+            return attribute(self.head, reading.features, reading.entries, sides, class_indices)
+        features = channels_last(feature, reading.features[0])
+        if class_indices is None:
+            weights, bias = fold(cut, self._columns)
+            maps, bias = weigh(features, weights, per_image=False), bias[None]
+        else:
+            weights, bias = fold(cut, lambda matrix: ops.take(self._columns(matrix), class_indices, axis=-1))
+            maps = weigh(features, ops.moveaxis(weights, 0, 1), per_image=True)
+        maps, placeless = on_its_grid(feature, ops.moveaxis(maps, -1, 1))
+        return maps, ops.broadcast_to(bias, ops.shape(maps)[:2]) + placeless
+
+    def _columns(self, matrix: Tensor) -> Tensor:
+        """The columns of the classes: one sigmoid unit stands for two, class 0 with the sign turned."""
+        return ops.concatenate([-matrix, matrix], axis=-1) if self.head.is_binary else matrix
+
+    def picture(self, inputs: Sequence[Tensor]) -> Tensor:
+        """The images (N, H, W, K) among the inputs, float32, channels last."""
+        image = inputs[self.cut.image_input]
+        return ops.cast(ops.moveaxis(image, 1, -1) if self.channels_first else image, "float32")
+
+    def with_picture(self, inputs: Sequence[Tensor], picture: Tensor) -> list[Tensor]:
+        """The inputs with other images, channels last."""
+        changed = list(inputs)
+        picture = ops.moveaxis(picture, -1, 1) if self.channels_first else picture
+        changed[self.cut.image_input] = ops.cast(picture, self.program.specs[self.image_slot].dtype)
+        return changed
+
+    def scores(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Scores of inputs."""
+        steps = needed_for([self.cut.logits], self.program.steps)
+        values = dict(zip(self.program.inputs, inputs, strict=True))
+        return self.head.scores(infer(steps, values, [self.cut.logits])[0])
+
+    def scores_from(self, features: Sequence[Tensor], sides: Sequence[Tensor]) -> Tensor:
+        """Scores of feature maps, as the model makes them."""
+        values = dict(zip((*self._maps, *self.cut.sides), (*features, *sides), strict=True))
+        return self.head.scores(infer(self._rest, values, [self.cut.logits])[0])
+
+    def slopes(self, index: int, reading: Reading, weights: Tensor) -> Tensor:
+        """Gradient of weighted scores by one feature map (N, C, *grid, K); what comes before it is not run."""
+        point, total = self._total(index, reading, weights)
+        (slope,), _ = gradient(lambda points: (total(points[0]), []), [point])
+        return by_class(placed(self.cut.features[index], slope), weights)
+
+    def curvatures(self, index: int, reading: Reading, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """`slopes`, and in the same form the Hessian times the feature map."""
+        point, total = self._total(index, reading, weights)
+        slope, product = hessian_product(total, point)
+        feature = self.cut.features[index]
+        return by_class(placed(feature, slope), weights), by_class(placed(feature, product), weights)
+
+    def _total(self, index: int, reading: Reading, weights: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """One feature map, repeated for each class, and the sum of all weighted scores as a function of it."""
+        read, flat = per_class([*reading.features, *reading.sides], weights)
+        count = len(self._maps)
+
+        def total(point: Tensor) -> Tensor:
+            features = [point if other == index else value for other, value in enumerate(read[:count])]
+            return ops.sum(self.scores_from(features, read[count:]) * flat)
+
+        return read[index], total
+
+
+def infer(
+    steps: Sequence[Step],
+    values: Mapping[int, Tensor],
+    wanted: Sequence[int],
+    call: Callable[[Step, tuple[Any, ...], dict[str, Any]], Any] = call_step,
+) -> list[Tensor]:
+    """Run steps as inside `model.predict`; returns the values of the slots `wanted`."""
+    slots = list(values)
+
+    def inner(*tensors: Tensor) -> list[Tensor]:
+        results = run(steps, dict(zip(slots, tensors, strict=True)), call)
+        return [results[slot] for slot in wanted]
+
+    return list(InferenceLayer(inner)(*values.values()))
+
+
+def placed(feature: FeatureMap, tensor: Tensor) -> Tensor:
+    """A feature map, or a gradient by it, as float32 (N, *grid, K): tokens in rows and columns, without prefix."""
+    tensor = channels_last(feature, tensor)
+    if feature.tokens is None:
+        return tensor
+    prefix, rows, columns = feature.tokens
+    return ops.reshape(tensor[:, prefix:], (-1, rows, columns, tensor.shape[-1]))
+
+
+def unplaced(feature: FeatureMap, features: Tensor, like: Tensor) -> Tensor:
+    """The way back of `placed`, into the layout and dtype of the feature map `like`, whose prefix tokens are kept."""
+    features = ops.cast(features, like.dtype)
+    if feature.tokens is not None:
+        prefix, rows, columns = feature.tokens
+        tokens = ops.reshape(features, (-1, rows * columns, like.shape[-1]))
+        return ops.concatenate([like[:, :prefix], tokens], axis=1)
+    return ops.moveaxis(features, -1, 1) if feature.channels_first else features
+
+
+def per_class(tensors: Sequence[Tensor], weights: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Tensors (N, ...) repeated for each of C classes as (N * C, ...), and weights (N, C, n) as (N * C, n)."""
+    _, count, classes = ops.shape(weights)
+    return [ops.repeat(tensor, count, axis=0) for tensor in tensors], ops.reshape(weights, (-1, classes))
+
+
+def by_class(tensor: Tensor, weights: Tensor) -> Tensor:
+    """A tensor (N * C, ...) as (N, C, ...)."""
+    rest = [ops.shape(tensor)[axis] for axis in range(1, len(tensor.shape))]
+    return ops.reshape(tensor, (-1, ops.shape(weights)[1], *rest))

@@ -14,9 +14,9 @@ from keras_cam.boxes import Box
 from keras_cam.errors import InvalidDataError
 from keras_cam.heatmap import common_mode, limits_of
 from keras_cam.located import Located
+from keras_cam.manners import PICTURES, Manner, manner_of
 from keras_cam.notebook import html
-from keras_cam.panel import draw_boxes, panel
-from keras_cam.plot import figure
+from keras_cam.panel import draw_boxes
 from keras_cam.render import caption, checked_text_size, contact_sheet, encode_png, fitted, overlay
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["Drawn"]
 
 PAPERS_THRESHOLD = 0.2
-NOTEBOOK_MAPS, NOTEBOOK_WIDTH = 24, 200
+NOTEBOOK_MAPS = 24
 
 
 class Drawn(Located):
-    """Maps (N, C) over N pictures, drawn.
+    """Maps (N, C) over N pictures, signals or volumes, drawn: signals as coloured lines, volumes as slices.
 
     Options that mean the same everywhere: `signed=True` draws what speaks against a class too, in another colour, zero
     transparent; `normalize` and `align` are those of `heatmaps`; `boxes=0.2` draws the box of the largest part above
@@ -37,7 +37,22 @@ class Drawn(Located):
     boxes, dashed, and the IoU with them, and brings `boxes=0.2` with it.
     """
 
+    maps: np.ndarray
     images: tuple[np.ndarray, ...]
+
+    @property
+    def _drawable(self) -> bool:
+        """Whether there are images that the maps lie on, axis by axis."""
+        return bool(self.images) and all(image.ndim == self.maps.ndim - 1 for image in self.images)
+
+    @property
+    def _manner(self) -> Manner:
+        return manner_of(self.images)
+
+    @property
+    def _pictures(self) -> bool:
+        """Whether it is pictures that are drawn on: what has pixels, boxes, and a look of its own beside its map."""
+        return self._manner is PICTURES
 
     @abstractmethod
     def title(self, image: int, slot: int = 0) -> str:
@@ -63,15 +78,19 @@ class Drawn(Located):
         Args:
             signed: True draws what speaks against the class too.
             colormap: a colour map that `keras_cam.overlay` knows.
-            alpha: opacity where the map is hottest, in [0, 1].
+            alpha: opacity where the map is hottest, in [0, 1]; the line of a signal is drawn opaque.
             normalize: as for `heatmaps`.
             align: as for `heatmaps`.
             boxes: threshold of boxes to draw; default: none.
             truth: true boxes of each image, drawn with the IoU.
 
         Returns:
-            For each image a list of C uint8 RGB (H, W, 3) pictures.
+            For each image a list of C uint8 RGB (H, W, 3) pictures, at the picture's own size; for signals and volumes
+            the panels without titles.
         """
+        if not self._pictures:
+            options: dict[str, Any] = {"colormap": colormap, "alpha": alpha, "boxes": boxes, "truth": truth}
+            return self.panels(normalize=normalize, signed=signed, align=align, titles=False, **options)
         heatmaps = self.heatmaps(normalize, signed=signed, align=align)
         found, true = self._found(boxes, truth, align), self._true(truth)
         drawn = []
@@ -86,7 +105,7 @@ class Drawn(Located):
         self,
         *,
         columns: int | None = None,
-        width: int = 240,
+        width: int | None = None,
         signed: bool = False,
         colormap: str | None = None,
         normalize: str | tuple[float, float] = "image",
@@ -96,10 +115,12 @@ class Drawn(Located):
     ) -> np.ndarray:
         """Draw all on one sheet: each picture, beside it each of its maps with a colour bar in logit units and a title.
 
+        Signals and volumes are drawn under each of their maps only.
+
         Args:
             columns: pictures (with their maps) in a row; default: 1 where there are several classes, else so that
                 the sheet is about square.
-            width: of a picture, in pixels.
+            width: of a picture, in pixels; default: 240, of a signal or a volume 480.
             signed: True draws what speaks against the class too.
             colormap: a colour map that `keras_cam.overlay` knows.
             normalize: "image" (default: each map by its own maximum), "batch" (all by one, to be compared), "minmax" or
@@ -111,15 +132,16 @@ class Drawn(Located):
         Returns:
             One uint8 RGB picture; `keras_cam.render.save_png(path, sheet)` writes it.
         """
-        size = checked_text_size(text_size, min(max(11, round(width / 18)), 18))
+        width = self._manner.width if width is None else width
+        size = checked_text_size(text_size, min(max(11, round(width / self._manner.text_share)), 18))
         options: dict[str, Any] = {"width": width, "text_size": size, "colormap": colormap, "signed": signed}
-        cells = []
-        for image, panels in enumerate(self.panels(normalize=normalize, boxes=boxes, truth=truth, **options)):
-            cells += [caption(fitted(self.images[image], width), [f"image {image}"], text_size=size), *panels]
-        classes = self.class_indices.shape[1]
+        rows = self.panels(normalize=normalize, boxes=boxes, truth=truth, **options)
+        if self._pictures:
+            plain = [fitted(picture, width) for picture in self.images]
+            rows = [[caption(plain[row], [f"image {row}"], text_size=size), *rows[row]] for row in range(len(rows))]
         if columns is None:
-            columns = 1 if classes > 1 else ceil(sqrt(len(self.images) / 2))
-        drawn = contact_sheet(cells, columns * (1 + classes), gap=size // 2)
+            columns = 1 if self.class_indices.shape[1] > 1 else ceil(sqrt(len(self.images) / 2))
+        drawn = contact_sheet([cell for row in rows for cell in row], columns * len(rows[0]), gap=size // 2)
         return np.pad(drawn, ((size, size), (size, size), (0, 0)), constant_values=255)
 
     def panels(
@@ -127,6 +149,7 @@ class Drawn(Located):
         *,
         normalize: str | tuple[float, float] = "image",
         signed: bool = False,
+        align: str = "receptive_field",
         boxes: float | None = None,
         truth: Any = None,
         titles: bool = True,
@@ -137,26 +160,28 @@ class Drawn(Located):
         Args:
             normalize: as for `sheet`.
             signed: as for `sheet`.
+            align: as for `heatmaps`.
             boxes: as for `sheet`.
             truth: as for `sheet`.
             titles: whether to write class and probability below.
-            **options: `width`, `colormap`, `alpha` and `text_size`, as for `sheet`.
+            **options: `width`, `colormap` and `text_size`, as for `sheet`, and `alpha`, as for `overlays`.
 
         Returns:
             For each image a list of C uint8 RGB pictures.
         """
-        placed = self.heatmaps(None)
-        mode = common_mode(placed, normalize, signed=signed)
-        found, true = self._found(boxes, truth), self._true(truth)
+        placed = self.heatmaps(None, align=align)
+        found, true = self._found(boxes, truth, align), self._true(truth)
+        spans = self._spans(placed, normalize, signed)
         drawn: list[list[np.ndarray]] = []
         for image, maps in enumerate(placed):
-            low, high = limits_of(maps, mode, signed=signed)
             drawn.append([])
             for slot, heat in enumerate(maps):
-                limits = (low[slot].item(), high[slot].item())
-                lines = [self._line(image, slot, limits)] if titles else []
+                span = spans[image][slot]
+                lines = [self._line(image, slot, span)] if titles else []
                 marks = {"boxes": found[image][slot], "truth": true[image]}
-                drawn[-1].append(panel(self.images[image], heat, limits, lines, signed=signed, **marks, **options))
+                drawn[-1].append(
+                    self._manner.draw(self.images[image], heat, span, lines, signed=signed, **marks, **options)
+                )
         return drawn
 
     def plot(
@@ -173,6 +198,8 @@ class Drawn(Located):
     ) -> Figure:
         """Draw every map: picture, heat map with a colour bar in logit units, overlay; class and probability above.
 
+        Signals are drawn as lines in the colours of their heat, volumes as slices.
+
         Args:
             signed: True draws what speaks against the class too, zero in the middle of the colour bar.
             colormap: a colour map that `keras_cam.overlay` knows.
@@ -187,37 +214,46 @@ class Drawn(Located):
             A `matplotlib.figure.Figure`; in a notebook it shows itself, elsewhere call `.savefig(path)`.
         """
         placed = self.heatmaps(None, align=align, interpolation=interpolation)
-        mode = common_mode(placed, normalize, signed=signed)
-        ends = [limits_of(maps, mode, signed=signed) for maps in placed]
         found, true = self._found(boxes, truth, align), self._true(truth)
+        spans = self._spans(placed, normalize, signed)
         rows = [(image, slot) for image in range(len(placed)) for slot in range(len(placed[image]))]
-        spans = [(ends[image][0][slot].item(), ends[image][1][slot].item()) for image, slot in rows]
-        return figure(
+        marks = {"boxes": [found[image][slot] for image, slot in rows], "truth": [true[image] for image, _ in rows]}
+        return self._manner.figure(
             [self.images[image] for image, _ in rows],
             [placed[image][slot] for image, slot in rows],
-            [self._line(image, slot, span) for (image, slot), span in zip(rows, spans, strict=True)],
-            limits=spans,
+            [self._line(image, slot, spans[image][slot]) for image, slot in rows],
+            limits=[spans[image][slot] for image, slot in rows],
             colormap=colormap,
             signed=signed,
-            boxes=[found[image][slot] for image, slot in rows],
-            truth=[true[image] for image, _ in rows],
             text_size=text_size,
+            **(marks if self._pictures else {}),
         )
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows: the pictures and their maps; None, and so the line of text, where there are none."""
-        if not self.images:
+        if not self._drawable:
             return None
         some = self.first(max(1, NOTEBOOK_MAPS // self.class_indices.shape[1]))
         rows = []
-        for image, panels in enumerate(some.panels(width=NOTEBOOK_WIDTH, titles=False)):
-            cells = [(encode_png(fitted(self.images[image], NOTEBOOK_WIDTH)), f"image {image}")]
-            rows.append(cells + [(encode_png(drawn), self.title(image, slot)) for slot, drawn in enumerate(panels)])
+        width = self._manner.notebook_width
+        for image, panels in enumerate(some.panels(width=width, titles=False)):
+            plain = [(encode_png(fitted(self.images[image], width)), f"image {image}")] if self._pictures else []
+            rows.append(plain + [(encode_png(drawn), self.title(image, slot)) for slot, drawn in enumerate(panels)])
         rest = len(self.images) - len(rows)
         return html(repr(self), rows, f"and {rest} more images: result.sheet(), result.plot()" if rest else "")
 
     def _line(self, image: int, slot: int, limits: tuple[float, float]) -> str:
-        return self.title(image, slot) + ("" if limits[0] < limits[1] else " (empty map)")
+        which = "" if self._pictures or len(self.images) == 1 else f"image {image}: "
+        return which + self.title(image, slot) + ("" if limits[0] < limits[1] else " (empty map)")
+
+    def _spans(
+        self, placed: Sequence[np.ndarray], normalize: str | tuple[float, float], signed: bool
+    ) -> list[list[tuple[float, float]]]:
+        """What the ends of the colour bar of each map stand for."""
+        rows = [maps.reshape(len(maps), 1, -1) for maps in placed]
+        mode = common_mode(rows, normalize, signed=signed)
+        ends = [limits_of(maps, mode, signed=signed) for maps in rows]
+        return [list(zip(low.ravel().tolist(), high.ravel().tolist(), strict=True)) for low, high in ends]
 
     def _found(
         self, threshold: float | None, truth: Any, align: str = "receptive_field"

@@ -48,7 +48,9 @@ class Explanation(Drawn):
         probabilities: (N, n) float32, the model's output; for one sigmoid unit the two classes 1 - p and p. Where the
             model gives logits and is compiled with `from_logits=True`, what its loss makes of them.
         bias: (N, C) float32, the part of each score that has no place: mean(map) + bias = logit.
-        images: N uint8 RGB pictures (H, W, 3) to draw on, each at its own size; none for signals and volumes.
+        images: what to draw on: N uint8 RGB pictures (H, W, 3), each at its own size (of pictures of many bands their
+            mean, in gray); for signals float32 (T, K) and for volumes float32 (D, H, W, K), channels last, as they
+            were given, before `preprocess` (volumes clipped to `value_range` where there is one); none for words.
         method: how the maps were made: "cam" (Zhou's sum, for an affine head), "frozen" (gradient times features, the
             head's gates and divisors frozen: exact for the image at hand) or "gradient_x_activation" (see
             `completeness` for how much of the score it accounts for).
@@ -128,33 +130,42 @@ class Explanation(Drawn):
             interpolation: "bilinear" (default), "bicubic", or "nearest" to see the cells.
 
         Returns:
-            One float32 (C, H, W) per image, at the picture's own size.
+            One float32 (C, H, W) per image, at the picture's own size; (C, T) for a signal, (C, D, H, W) for a volume.
+
+        Raises:
+            InvalidDataError: there is nothing that the maps lie on.
+            InvalidOptionError: an unknown or impossible option.
         """
-        if not self.images:
+        if not self._drawable:
             raise InvalidDataError(
-                f"The model looks at {'signals' if self.maps.ndim == 3 else 'volumes'}, not at pictures, so that its "
-                f"maps {self.maps.shape} have no picture to lie on. Use result.maps."
+                f"The maps {self.maps.shape} lie on no picture, signal or volume of as many axes. Received: "
+                f"{[image.shape for image in self.images[:3]] or 'no images'} to draw on. Use result.maps."
             )
         if align not in ALIGNMENTS:
             raise InvalidOptionError(f"align must be one of {', '.join(map(repr, ALIGNMENTS))}. Received: {align!r}.")
         placed = [
-            self._placed(maps, image.shape[:2], align, interpolation)
+            self._placed(maps, image.shape[:-1], align, interpolation)
             for maps, image in zip(self.maps, self.images, strict=True)
         ]
-        mode = None if normalize is None else common_mode(placed, normalize, signed=signed)
-        return [scaled(maps, mode, signed=signed) for maps in placed]
+        rows = [maps.reshape(len(maps), 1, -1) for maps in placed]  # what is scaled has as many axes as a picture
+        mode = None if normalize is None else common_mode(rows, normalize, signed=signed)
+        return [scaled(row, mode, signed=signed).reshape(maps.shape) for row, maps in zip(rows, placed, strict=True)]
 
-    def _placed(self, maps: np.ndarray, size: tuple[int, int], align: str, interpolation: str) -> np.ndarray:
+    def _placed(self, maps: np.ndarray, size: tuple[int, ...], align: str, interpolation: str) -> np.ndarray:
         """Maps (C, h, w) over a picture of a size: through the grid, and back through what brought it to the model."""
         if self.grid is None:
             return place(maps, size, interpolation=interpolation)
-        image = (self.grid.image[0], self.grid.image[1])
+        image = self.grid.image
         grid = self.grid if align == "receptive_field" else even_grid(self.grid.shape, image)
-        cells = grid.cells_in(placement(size, image, self.fit))
+        if len(size) != 2:  # signals and volumes are fed as they are
+            whole = [(length / fed, 0.0) for length, fed in zip(size, image, strict=True)]
+            return place(maps, size, cells=grid.cells_in(whole), interpolation=interpolation)
+        (height, width), frame = size, (image[0], image[1])
+        cells = grid.cells_in(placement((height, width), frame, self.fit))
         placed = place(maps, size, cells=cells, interpolation=interpolation)
         if self.fit != "crop":
             return placed
-        rows, columns = seen(size, image, self.fit)
+        rows, columns = seen((height, width), frame, self.fit)
         framed = np.zeros_like(placed)  # what was cut off was not seen, and can be no evidence
         framed[..., rows, columns] = placed[..., rows, columns]
         return framed

@@ -2,65 +2,89 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_cam.errors import InvalidImageError, InvalidOptionError
-from keras_cam.images import checked_range, checked_size
+from keras_cam.images import checked_range
 
 __all__ = ["INTERPOLATIONS", "NORMALIZATIONS", "common_mode", "limits_of", "normalize", "place"]
 
 
 def place(
     maps: Any,
-    size: tuple[int, int],
+    size: Sequence[int],
     *,
     cells: Sequence[tuple[float, float]] | None = None,
     interpolation: str = "bilinear",
 ) -> np.ndarray:
-    """Lay maps over a picture: each cell's value at the cell's centre, between them interpolated.
+    """Lay maps over a picture, a signal or a volume: each cell's value at the cell's centre, between them interpolated.
 
     Beyond the outermost centres the outermost values go on.
 
     Args:
-        maps: (..., h, w), any finite values, any leading axes.
-        size: (height, width) of the picture.
-        cells: where the cells lie, (offset, stride) for rows and for columns: the centre of cell i is at pixel
+        maps: (..., h, w), any finite values, any leading axes; (..., t) over a signal, (..., d, h, w) over a volume.
+        size: (height, width) of the picture; (length,) of a signal, (depth, height, width) of a volume.
+        cells: where the cells lie, (offset, stride) for each axis of `size`: the centre of cell i is at pixel
             `offset + stride * i`, the centre of pixel 0 being 0. Default: the cells share the picture evenly.
         interpolation: "bilinear" (default) between cell centres, averaging where the picture is smaller than the
             map; "bicubic", smoother, may overshoot; "nearest" shows the cells.
 
     Returns:
-        float32 (..., height, width), values in the maps' own units.
+        float32 (..., *size), values in the maps' own units.
 
     Raises:
-        InvalidImageError: maps that are not finite or have no two spatial axes.
+        InvalidImageError: maps that are not finite or have not as many spatial axes as `size`.
         InvalidOptionError: an impossible size or cells, or an unknown interpolation.
 
     >>> place([[0.0, 1.0]], (1, 4)).tolist()
     [[0.0, 0.25, 0.75, 1.0]]
     >>> place([[0.0, 1.0]], (1, 4), cells=[(0, 1), (0, 2)]).tolist()
     [[0.0, 0.5, 1.0, 1.0]]
+    >>> place([0.0, 1.0], (4,)).tolist()
+    [0.0, 0.25, 0.75, 1.0]
     """
-    maps = checked_maps(maps)
-    size = checked_size(size)
+    size = _checked_lengths(size)
+    maps = checked_maps(maps, len(size))
     if interpolation not in INTERPOLATIONS:
         raise InvalidOptionError(f"interpolation must be one of {sorted(INTERPOLATIONS)}. Received: {interpolation!r}.")
-    shape = maps.shape[-2:]
+    rank, shape = len(size), maps.shape[-len(size) :]
     if cells is None:
         cells = [((length / count - 1) / 2, length / count) for length, count in zip(size, shape, strict=True)]
-    elif len(cells) != 2 or not all(np.isfinite(cell).all() and cell[1] > 0 for cell in cells):
+    elif len(cells) != rank or not all(np.isfinite(cell).all() and cell[1] > 0 for cell in cells):
         raise InvalidOptionError(
-            f"cells must be (offset, stride) twice, finite, strides positive. Received: {cells!r}."
+            f"cells must be (offset, stride) {'twice' if rank == 2 else f'for each of {rank} axes'}, finite, strides "
+            f"positive. Received: {cells!r}."
         )
-    rows, columns = (
-        _weights(length, count, *cell, interpolation) for length, count, cell in zip(size, shape, cells, strict=True)
-    )
-    lines = rows @ maps
-    # One product for all maps: as many small ones, one a map, take three to eight times as long.
-    return (lines.reshape(-1, shape[1]) @ columns.T).reshape(*maps.shape[:-2], *size)
+    placed = maps.reshape(-1, *shape)
+    for axis, (length, cell) in enumerate(zip(size, cells, strict=True), start=1):
+        placed = _along(placed, axis, length, *cell, interpolation)
+    return placed.reshape(*maps.shape[:-rank], *size)
+
+
+def _along(maps: np.ndarray, axis: int, length: int, offset: float, stride: float, interpolation: str) -> np.ndarray:
+    """Maps (n, ...) with one of their axes laid over `length` pixels."""
+    before, count, after = maps.shape[:axis], maps.shape[axis], maps.shape[axis + 1 :]
+    lines = maps.reshape(math.prod(before), count, math.prod(after))
+    if length * count > MOST_WEIGHTS and stride >= 1:
+        placed = _picked(lines, length, offset, stride, interpolation)
+    else:
+        weights = _weights(length, count, offset, stride, interpolation)
+        # One product for all maps on the last axis: as many small ones, one a map, take three to eight times as long.
+        placed = weights @ lines if after else (lines.reshape(-1, count) @ weights.T)[..., np.newaxis]
+    return placed.reshape(*before, length, *after)
+
+
+def _picked(lines: np.ndarray, length: int, offset: float, stride: float, interpolation: str) -> np.ndarray:
+    """As the product with `_weights` of axis 1, without that table, which for a long signal is larger than memory."""
+    placed = np.zeros((lines.shape[0], length, lines.shape[2]), np.float32)
+    for tap, share in INTERPOLATIONS[interpolation]((np.arange(length) - offset) / stride):
+        cell = np.clip(tap, 0, lines.shape[1] - 1).astype(int)
+        placed += lines[:, cell] * share.astype(np.float32)[:, np.newaxis]
+    return placed
 
 
 def _weights(length: int, count: int, offset: float, stride: float, interpolation: str) -> np.ndarray:
@@ -73,6 +97,16 @@ def _weights(length: int, count: int, offset: float, stride: float, interpolatio
     for tap, share in INTERPOLATIONS[interpolation](position):
         np.add.at(weights, (np.arange(length), np.clip(tap, 0, count - 1).astype(int)), share)
     return weights
+
+
+def _checked_lengths(size: Any) -> tuple[int, ...]:
+    try:
+        lengths = tuple(int(length) for length in size)
+    except (TypeError, ValueError):
+        lengths = ()
+    if not lengths or min(lengths) < 1:
+        raise InvalidOptionError(f"A size is positive whole numbers, one for each axis. Received: {size!r}.")
+    return lengths
 
 
 def _averages(position: np.ndarray, count: int, reach: float) -> np.ndarray:
@@ -175,13 +209,14 @@ def common_mode(
     return (0.0, highest) if highest > 0 else "image"
 
 
-def checked_maps(maps: Any) -> np.ndarray:
-    """Give maps back as float32 (..., h, w), or say why they cannot be drawn."""
+def checked_maps(maps: Any, rank: int = 2) -> np.ndarray:
+    """Give maps of `rank` spatial axes back as float32 (..., h, w), or say why they cannot be drawn."""
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is reported below
         array = np.asarray(maps, dtype=np.float32)
-    if array.ndim < 2 or 0 in array.shape[-2:]:
+    if array.ndim < rank or 0 in array.shape[-rank:]:
+        wanted = {1: "length", 2: "height, width", 3: "depth, height, width"}.get(rank, f"{rank} axes")
         raise InvalidImageError(
-            f"Maps have shape (..., height, width) with at least one cell. Received: shape {array.shape}."
+            f"Maps have shape (..., {wanted}) with at least one cell. Received: shape {array.shape}."
         )
     if not np.isfinite(array).all():
         raise InvalidImageError(
@@ -227,5 +262,6 @@ def _own_ends(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
+MOST_WEIGHTS = 2**22  # of one axis in one table: 16 MiB
 INTERPOLATIONS = {"bilinear": _bilinear, "bicubic": _bicubic, "nearest": _nearest}
 NORMALIZATIONS = {"image": _own_maximum, "batch": _batch_maximum, "minmax": _own_ends}

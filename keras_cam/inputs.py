@@ -12,7 +12,7 @@ import numpy as np
 from keras_cam.errors import InvalidImageError
 from keras_cam.fitting import checked_fit, fitted
 from keras_cam.graph import Cut, image_shape, reads_channels_first
-from keras_cam.images import load_images, to_display, to_input, value_range_of
+from keras_cam.images import checked_range, load_images, to_display, to_input, value_range_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,10 +20,11 @@ class Inputs:
     """Images, with whatever else the model reads.
 
     Attributes:
-        fit: how pictures are brought to the model's size: "stretch", "crop" or "pad".
-        pictures: the images (height, width, channels), each at its own size; None where the input is no picture (a
-            signal, a volume).
-        arrays: one per input of the model, (N, ...); None in place of the pictures.
+        fit: how pictures are brought to the model's size: "stretch", "crop" or "pad"; signals, volumes and pictures of
+            many bands are fed as they are.
+        pictures: what the model looks at, channels last: pictures (height, width, channels), each at its own size,
+            signals (length, channels) or volumes (depth, height, width, channels); None where it is words.
+        arrays: one per input of the model, (N, ...); None in place of pictures of 1, 3 or 4 channels.
         single: whether one image was given, rather than a batch.
     """
 
@@ -40,11 +41,23 @@ class Inputs:
         return next(len(array) for array in self.arrays if array is not None)
 
     def displays(self, value_range: tuple[float, float] | None) -> tuple[np.ndarray, ...]:
-        """The pictures to draw on, uint8 RGB; none where the input is no picture."""
+        """What to draw on: pictures as uint8 RGB (of many bands their mean), signals and volumes as float32."""
         if self.pictures is None:
             return ()
-        low_high = value_range_of(self.pictures) if value_range is None else value_range
-        return tuple(to_display(picture, low_high) for picture in self.pictures)
+        shown = self.pictures
+        if shown[0].ndim == 4 and value_range is not None:
+            shown = [volume.clip(*checked_range(value_range, "value_range")) for volume in shown]
+        if shown[0].ndim != 3:
+            return tuple(each.astype(np.float32) for each in shown)
+        if not self._as_pictures:
+            shown = [bands.mean(axis=-1, keepdims=True) for bands in shown]
+        low_high = value_range_of(shown) if value_range is None else value_range
+        return tuple(to_display(picture, low_high) for picture in shown)
+
+    @property
+    def _as_pictures(self) -> bool:
+        """Whether the image input takes pictures, to be brought to the model's size; else it is fed as it is."""
+        return self.arrays[self.cut.image_input] is None
 
     def fed_size(self, picture: np.ndarray) -> tuple[int, int]:
         """Height and width of what the model is fed for a picture."""
@@ -61,7 +74,7 @@ class Inputs:
         while start < len(self):
             part = slice(start, min(start + batch_size, len(self)))
             fed: list[Any] = [None if array is None else array[part] for array in self.arrays]
-            if self.pictures is not None:
+            if self._as_pictures and self.pictures is not None:
                 image = self._as_input(self.pictures[part])
                 part = slice(start, start + len(image))
                 fed = [None if array is None else array[: len(image)] for array in fed]
@@ -133,7 +146,11 @@ def load_inputs(cut: Cut, images: Any, fit: str = "stretch") -> Inputs:
         raise InvalidImageError(
             f"The inputs of model {program.name!r} have different lengths {sorted(lengths)}. Give one row per image."
         )
-    return Inputs(cut, checked_fit(fit), pictures, arrays, single)
+    fit, looked_at = checked_fit(fit), arrays[cut.image_input]
+    if looked_at is not None:  # fed as it is
+        fit, last = "stretch", np.moveaxis(looked_at, 1, -1) if reads_channels_first(cut) else looked_at
+        pictures = list(last) if last.ndim > 2 else None
+    return Inputs(cut, fit, pictures, arrays, single)
 
 
 def _is_picture(cut: Cut) -> bool:

@@ -17,7 +17,7 @@ Found = TypeVar("Found")
 
 
 class Located(ABC):
-    """Maps (N, C) over N pictures, of which boxes, outlines and masks are asked.
+    """Maps (N, C) over N pictures, of which boxes, outlines and masks are asked (of signals and volumes: an error).
 
     `threshold` is the share of a map's maximum that a pixel must exceed: 0.2 in CAM's paper (its released code: 20 of
     255), 0.15 in Grad-CAM's. A map in which nothing is positive gives no box, no outline and an empty mask.
@@ -135,6 +135,11 @@ class Located(ABC):
         return found
 
     def _each(self, find: Callable[..., Found], threshold: float, largest: bool, align: str) -> list[list[Found]]:
-        return [
-            [find(heatmap, threshold, largest=largest) for heatmap in maps] for maps in self.heatmaps(None, align=align)
-        ]
+        heatmaps = self.heatmaps(None, align=align)
+        if any(maps.ndim != 3 for maps in heatmaps):
+            raise InvalidDataError(
+                "Boxes, outlines and masks are drawn on pictures. Received: heat maps over "
+                f"{'signals' if heatmaps[0].ndim == 2 else 'volumes'}, {heatmaps[0].shape} of image 0. Leave boxes and "
+                "truth out, or take what is hot from the numbers: result.heatmaps()[0] > 0.2."
+            )
+        return [[find(heatmap, threshold, largest=largest) for heatmap in maps] for maps in heatmaps]

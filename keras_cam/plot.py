@@ -17,10 +17,11 @@ from keras_cam.text import drawable, fonts_for
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["figure"]
+__all__ = ["colors_of", "figure", "write_title"]
 
 PANEL = 3.0  # inches
 FIGURE_WIDTHS = (PANEL, 0.1, PANEL, 0.1, 0.12, 0.6, PANEL)  # picture, heat map, colour bar, overlay, and gaps
+FIGURE_INCHES = sum(FIGURE_WIDTHS) + 0.2
 
 
 def figure(
@@ -64,7 +65,7 @@ def figure(
     pictures = [checked_picture(image) for image in images]
     title_height = max(0.45, text_size / 72 * 2)
     heights = [PANEL * min(max(picture.shape[0] / picture.shape[1], 0.3), 2) for picture in pictures]
-    drawing = Figure(figsize=(sum(FIGURE_WIDTHS) + 0.2, sum(heights) + title_height * len(heights) + 0.1))
+    drawing = Figure(figsize=(FIGURE_INCHES, sum(heights) + title_height * len(heights) + 0.1))
     grid = drawing.add_gridspec(
         nrows=2 * len(heights),
         ncols=len(FIGURE_WIDTHS),
@@ -77,13 +78,13 @@ def figure(
         span = _span(heat, signed, None if limits is None else limits[index])
         axes = [drawing.add_subplot(grid[2 * index + 1, column]) for column in (0, 2, 4, 6)]
         above = grid[2 * index, 0].get_position(drawing)
-        _write(drawing, above.x0, above.y0 + above.height / 4, titles[index], text_size)
+        write_title(drawing, above.x0, above.y0 + above.height / 4, titles[index], text_size)
         size = picture.shape[:2]
         shares = normalize(heat if heat.shape == size else place(heat, size), span, signed=signed)
         drawn = overlay(picture, shares, colormap=colormap, signed=signed, alpha=alpha)
         found, true = (None if some is None else some[index] for some in (boxes, truth))
         drawn = draw_boxes(drawn, found, truth=true, text_size=max(6, size[1] // 16))
-        _draw_row(axes, picture, heat, span, drawn, _colors(colormap, signed))
+        _draw_row(axes, picture, heat, span, drawn, colors_of(colormap, signed))
     return drawing
 
 
@@ -111,18 +112,27 @@ def _span(heat: np.ndarray, signed: bool, limits: tuple[float, float] | None) ->
     return (low, high) if high > low else (-1.0 if signed else low, 1.0 if signed else low + 1.0)
 
 
-def _colors(colormap: str | None, signed: bool) -> Any:
+def colors_of(colormap: str | None, signed: bool) -> Any:
+    """A colour map of ours as matplotlib's, its middle zero where `signed`."""
     from matplotlib.colors import ListedColormap
 
     levels = np.linspace(-1 if signed else 0, 1, 511 if signed else 256)
     return ListedColormap(colorize(levels[np.newaxis], colormap, signed=signed)[0] / 255)
 
 
-def _write(drawing: Figure, left: float, bottom: float, title: str, text_size: float) -> None:
-    """Write a title in fonts that have its letters, as many of them as have room."""
+def write_title(drawing: Figure, left: float, bottom: float, title: str, text_size: float) -> None:
+    """Write a title into a figure, in fonts that have its letters, as many of them as have room.
+
+    Args:
+        drawing: the figure.
+        left: where it starts, as a share of the figure's width.
+        bottom: where its foot is, as a share of the figure's height.
+        title: the words.
+        text_size: in points.
+    """
     from matplotlib.font_manager import FontProperties, fontManager
 
-    room = round(90 * 12 / text_size)
+    room = round(90 * 12 / text_size * drawing.get_figwidth() / FIGURE_INCHES)
     line = drawable(title)
     line = line if len(line) <= room else line[: room - 1].rstrip() + "…"
     families = []

@@ -6,12 +6,14 @@ import re
 from base64 import b64decode
 from io import BytesIO
 
+import matplotlib.text
 import numpy as np
 import PIL.Image
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.testing import assert_allclose, assert_array_equal
 
 from keras_cam import Box, Explanation, overlay, save_film
@@ -21,7 +23,9 @@ from keras_cam.heatmap import limits_of, normalize, place
 from keras_cam.panel import draw_boxes, panel
 from keras_cam.plot import figure
 from keras_cam.render import caption, filmstrip, save_gif
+from keras_cam.signal import draw_signal
 from keras_cam.text import drawable, text_picture, text_width
+from keras_cam.volume import montage
 
 NAMES = ("袋鼠", "<script>alert(1)</script>", "$x^")
 MAPS = np.array([[[[4, 0], [0, -8]], [[-1, -1], [-2, -1]]], [[[2, 2], [2, 2]], [[1, 0], [0, 0]]]], np.float32)
@@ -274,6 +278,84 @@ def test_a_notebook_shows_some_of_many(result):
     many |= {"probabilities": np.repeat(result.probabilities, 20, axis=0), "images": result.images * 20}
     shown = dataclasses.replace(result, **many)._repr_html_()
     assert shown.count("<img") == 12 * 3 and "and 28 more images" in shown
+
+
+# signals and volumes
+
+RANKS = {"signal": (30, 2), "volume": (6, 8, 10, 1)}
+
+
+@pytest.fixture(params=RANKS)
+def other(request):
+    """Two signals, or two volumes, of two classes each; the second class of the first has nothing positive."""
+    shape = RANKS[request.param]
+    maps = np.zeros((2, 2, *(2,) * (len(shape) - 1)), np.float32)
+    maps[0, 0, ..., 1], maps[0, 1], maps[1, 0], maps[1, 1, 0] = 4, -1, 2, 8
+    generator = np.random.default_rng(0)
+    return Explanation(
+        maps=maps,
+        class_indices=np.array([[0, 1], [2, 0]]),
+        logits=np.zeros((2, 3), np.float32),
+        probabilities=np.array([[0.5, 0.25, 0.25], [0.2, 0.1, 0.7]], np.float32),
+        bias=np.zeros((2, 2), np.float32),
+        images=tuple(generator.normal(size=shape).astype(np.float32) for _ in range(2)),
+        method="cam",
+        layer="conv",
+        class_names=NAMES,
+    )
+
+
+def drawn_by(other, image, slot, limits, lines, **options):
+    draw = draw_signal if other.images[0].ndim == 2 else montage
+    return draw(other.images[image], other.heatmaps(None)[image][slot], limits, lines, **options)
+
+
+def test_signals_and_volumes_have_their_own_pictures(other):
+    panels, overlays = other.panels(), other.overlays(normalize="batch", signed=True)
+    assert [len(row) for row in panels] == [len(row) for row in overlays] == [2, 2]
+    assert_array_equal(panels[0][0], drawn_by(other, 0, 0, (0, 4), [f"image 0: {NAMES[0]} 50.0%"]))
+    assert_array_equal(panels[0][1], drawn_by(other, 0, 1, (0, 0), [f"image 0: {NAMES[1]} 25.0% (empty map)"]))
+    assert_array_equal(overlays[1][0], drawn_by(other, 1, 0, (-8, 8), [], signed=True))
+    assert_array_equal(
+        other.first(1).panels(width=300)[0][0], drawn_by(other, 0, 0, (0, 4), [f"{NAMES[0]} 50.0%"], width=300)
+    )
+
+
+def test_a_sheet_of_signals_or_volumes_has_a_row_of_classes_for_each(other):
+    panels, sheet = other.panels(), other.sheet()
+    assert sheet.shape[0] > 2 * panels[0][0].shape[0] and sheet.shape[1] > 2 * panels[0][0].shape[1]
+    row = sheet[13 : 13 + panels[0][0].shape[0], 13 : 13 + panels[0][0].shape[1]]
+    assert_array_equal(row, panels[0][0])
+    assert other.sheet(columns=2).shape[1] > 1.8 * sheet.shape[1]
+
+
+def test_a_figure_of_signals_or_volumes(other):
+    drawing = other.plot(signed=True, normalize="batch")
+    FigureCanvasAgg(drawing).draw()
+    found = " ".join(text.get_text() for text in drawing.findobj(matplotlib.text.Text))
+    assert "image 1: $x^ 70.0%" in found and len(drawing.axes) == (8 if other.images[0].ndim == 2 else 4)
+
+
+def test_a_notebook_shows_signals_and_volumes(other):
+    shown = other._repr_html_()
+    pictures = [PIL.Image.open(BytesIO(b64decode(code))) for code in re.findall(r"base64,([^\"]+)", shown)]
+    assert len(pictures) == 4 and all(picture.width >= 350 for picture in pictures)
+
+
+@pytest.mark.parametrize("marks", [{"boxes": 0.2}, {"truth": [(0, 0, 1, 1), None]}], ids=str)
+@pytest.mark.parametrize("draw", ["overlays", "panels", "sheet", "plot"])
+def test_boxes_are_for_pictures(other, draw, marks):
+    with pytest.raises(InvalidDataError, match=r"drawn on pictures. Received: heat maps over (signals|volumes), \(2, "):
+        getattr(other, draw)(**marks)
+
+
+@pytest.mark.parametrize("find", ["boxes", "contours", "masks", "to_coco"])
+def test_boxes_outlines_and_masks_are_of_pictures(other, find):
+    with pytest.raises(InvalidDataError, match=r"Boxes, outlines and masks.*result.heatmaps\(\)"):
+        getattr(other, find)()
+
+
+# films
 
 
 def test_a_film_as_strip_and_as_animation(result, tmp_path):

@@ -2,12 +2,16 @@
 
 import dataclasses
 
+import keras
 import matplotlib.figure
 import numpy as np
 import pytest
 
+import keras_cam
 from keras_cam import Explanation, overlay
+from keras_cam.axes import Axis
 from keras_cam.errors import InvalidDataError, InvalidOptionError
+from keras_cam.geometry import Grid, even_grid
 
 MAPS = np.array([[[[1, 3], [-2, -2]], [[0, 2], [8, 14]]], [[[4, 4], [4, 4]], [[-1, -1], [-1, -1]]]], np.float32)
 SIZES = [(2, 2), (4, 6)]
@@ -124,6 +128,124 @@ def test_plot_of_one_map(result):
         **{name: getattr(result, name)[:1, :1] for name in ("maps", "class_indices", "bias")},
     )
     assert len(one.plot(colormap="turbo").axes) == 4
+
+
+# over signals and volumes
+
+
+def of_rank(rank, shape, maps, grid=None):
+    """Two classes of one thing of so many axes: `maps` and what speaks against it."""
+    maps = np.stack([maps, -np.asarray(maps)])[np.newaxis].astype(np.float32)
+    assert maps.ndim == rank + 2
+    return Explanation(
+        maps=maps,
+        class_indices=np.array([[1, 0]]),
+        logits=np.zeros((1, 2), np.float32),
+        probabilities=np.array([[0.25, 0.75]], np.float32),
+        bias=np.zeros((1, 2), np.float32),
+        images=(np.random.default_rng(0).normal(size=shape).astype(np.float32),),
+        method="cam",
+        layer="conv",
+        grid=grid,
+    )
+
+
+def test_heat_maps_of_signals_and_volumes_by_hand():
+    signal = of_rank(1, (4, 3), [0, 4])
+    assert signal.heatmaps(None)[0].tolist() == [[0, 1, 3, 4], [0, -1, -3, -4]]
+    assert signal.heatmaps()[0].tolist() == [[0, 0.25, 0.75, 1], [0, 0, 0, 0]]
+    assert signal.heatmaps(signed=True)[0].tolist() == [[0, 0.25, 0.75, 1], [0, -0.25, -0.75, -1]]
+    assert signal.heatmaps("minmax")[0].tolist() == [[0, 0.25, 0.75, 1], [1, 0.75, 0.25, 0]]
+    volume = of_rank(3, (2, 4, 1, 1), [[[0], [4]], [[8], [12]]])
+    assert volume.heatmaps("batch")[0].shape == (2, 2, 4, 1)
+    np.testing.assert_allclose(volume.heatmaps(None)[0][0, ..., 0], [[0, 1, 3, 4], [8, 9, 11, 12]])
+
+
+def test_the_grid_says_where_the_cells_of_a_signal_lie():
+    signal = of_rank(1, (6, 1), [0, 4], Grid((Axis(2, offset=1, stride=2),), (6,)))
+    assert signal.heatmaps(None)[0][0].tolist() == [0, 0, 2, 4, 4, 4]
+    np.testing.assert_allclose(signal.heatmaps(None, align="stretch")[0][0], np.interp(range(6), [1, 4], [0, 4]))
+
+
+def filled(shape, at):
+    """Nothing but one large value."""
+    signal = np.zeros((1, *shape, 1), np.float32)
+    signal[(0, *at, 0)] = 5
+    return signal
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "at", "cell"),
+    [("1D", (60,), (30,), (30,)), ("3D", (12, 22, 17), (6, 14, 10), (6, 14, 10))],
+    ids=["signal", "volume"],
+)
+def test_heat_lies_over_what_the_cell_sees(kind, shape, at, cell):
+    """Windows of 5 every 4, none before the start: cell i sees 4i..4i+4, and its centre is 4i+2."""
+    layers = keras.layers
+    sum_up = {"kernel_initializer": "ones", "bias_initializer": "zeros"}
+    model = keras.Sequential(
+        [
+            keras.Input((*shape, 1)),
+            getattr(layers, f"Conv{kind}")(1, 5, strides=4, **sum_up),
+            getattr(layers, f"GlobalAveragePooling{kind}")(),
+            layers.Dense(2, **sum_up),
+        ]
+    )
+    given = filled(shape, at)
+    result = keras_cam.explain(model, given, classes=[0], preprocess=lambda batch: batch * 2, fit="pad")
+    assert result.images[0].dtype == np.float32 and result.fit == "stretch"
+    np.testing.assert_array_equal(result.images[0], given[0])
+    (heat,) = result.heatmaps(None)[0]
+    assert heat.shape == shape and np.unravel_index(heat.argmax(), shape) == cell
+    assert heat.max() == 10 and heat[tuple(place - 2 for place in cell)] > 0
+    assert heat[tuple(place - 4 for place in cell)] == 0 == heat[tuple(place + 4 for place in cell)]
+    np.testing.assert_array_equal(keras_cam.compute_cam(model, given[0], 0), heat / heat.max())
+
+
+def network(*steps):
+    return keras.Sequential([*steps, keras.layers.Dense(2)])
+
+
+def test_a_volume_is_kept_within_the_range_to_draw():
+    model = network(keras.Input((4, 4, 4, 1)), keras.layers.Conv3D(1, 1), keras.layers.GlobalAveragePooling3D())
+    given = np.linspace(-1000, 3000, 64).reshape(1, 4, 4, 4, 1)
+    result = keras_cam.explain(model, given, value_range=(-500, 500))
+    np.testing.assert_allclose(result.images[0], given[0].clip(-500, 500), rtol=1e-6)
+
+
+def test_bands_are_drawn_as_their_mean():
+    model = network(keras.Input((6, 8, 5)), keras.layers.Conv2D(2, 3), keras.layers.GlobalAveragePooling2D())
+    bands = np.linspace(0, 1, 240, dtype=np.float32).reshape(1, 6, 8, 5)
+    result = keras_cam.explain(model, bands, fit="crop")
+    expected = np.rint(bands[0].mean(axis=-1, keepdims=True).astype(np.float64) * 255) * np.ones(3)
+    np.testing.assert_allclose(result.images[0], expected, atol=1)
+    assert result.heatmaps()[0].shape == (1, 6, 8) and result.grid.source == "graph"
+
+
+@pytest.mark.parametrize(
+    ("rank", "shape", "maps"), [(1, (4, 3), [0, 4]), (3, (3, 4, 5, 1), np.arange(8).reshape(2, 2, 2))]
+)
+def test_signals_and_volumes_are_saved_and_loaded(rank, shape, maps, tmp_path):
+    written = of_rank(rank, shape, maps, even_grid(np.shape(maps), shape[:-1]))
+    loaded = Explanation.load(written.save(tmp_path / "result"))
+    assert loaded.images[0].dtype == np.float32 and loaded.grid == written.grid
+    np.testing.assert_array_equal(loaded.images[0], written.images[0])
+    np.testing.assert_array_equal(loaded.heatmaps()[0], written.heatmaps()[0])
+    np.testing.assert_array_equal(loaded.overlays()[0][0], written.overlays()[0][0])
+
+
+def test_maps_that_lie_on_nothing(result):
+    fold, convolve = keras.layers.Reshape((9, 3, 1)), keras.layers.Conv2D(2, 2)
+    folded = network(keras.Input((9, 3)), fold, convolve, keras.layers.GlobalAveragePooling2D())
+    nowhere = keras_cam.explain(folded, np.ones((1, 9, 3)))
+    with pytest.raises(
+        InvalidDataError, match=r"\(1, 1, 8, 2\) lie on no picture.*\[\(9, 3\)\] to draw on.*result\.maps"
+    ):
+        nowhere.heatmaps()
+    assert nowhere._repr_html_() is None
+    assert keras_cam.explain(folded, np.ones((1, 9, 3)), method="saliency").heatmaps()[0].shape == (1, 9)
+    with pytest.raises(InvalidDataError, match=r"Received: \[\(2, 2\), \(2, 2\)\]"):
+        dataclasses.replace(result, images=(np.zeros((2, 2)),) * 2).sheet()
 
 
 # saved and loaded

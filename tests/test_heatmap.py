@@ -88,6 +88,35 @@ def test_cells_that_are_none(cells):
         place(np.zeros((2, 2)), (4, 4), cells=cells)
 
 
+def test_signals_and_volumes_are_placed_axis_by_axis():
+    """A product of one map for each axis stays one when it is laid over a volume."""
+    parts = [np.array([0.0, 4.0]), np.array([1.0, 0.0, 2.0]), np.array([3.0, 5.0])]
+    assert_array_equal(place(parts[0], (4,)), [0, 1, 3, 4])
+    assert_array_equal(place(parts[0], (4,), cells=[(0, 2)]), [0, 2, 4, 4])
+    cells = [(1.0, 3.0), (0.5, 2.0), (2.0, 1.5)]
+    sides = [place(part, (size,), cells=[cell]) for part, size, cell in zip(parts, (6, 7, 5), cells, strict=True)]
+    volume = np.einsum("d,h,w->dhw", *parts)
+    assert_allclose(place(volume, (6, 7, 5), cells=cells), np.einsum("d,h,w->dhw", *sides), rtol=1e-5)
+    assert place(np.zeros((0, 2, 2, 2)), (4, 5, 6)).shape == (0, 4, 5, 6)
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_a_long_signal_needs_no_table_of_weights(interpolation):
+    """A minute of sound, cell by sample, would be a table of terabytes; what comes out is the same as with a table."""
+    maps = np.random.default_rng(0).normal(size=(2, 9000)).astype(np.float32)
+    long = place(maps, (2_000_000,), interpolation=interpolation)
+    part = place(
+        maps[:, :30], (6666,), cells=[((2_000_000 / 9000 - 1) / 2, 2_000_000 / 9000)], interpolation=interpolation
+    )
+    assert_allclose(long[:, :6000], part[:, :6000], atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(), (0,), (4, -1), ("a", 2), 7])
+def test_sizes_that_are_none(size):
+    with pytest.raises(InvalidOptionError, match="one for each axis"):
+        place(np.zeros((2, 2)), size)
+
+
 @given(MAPS, st.tuples(st.integers(1, 20), st.integers(1, 20)), st.sampled_from(sorted(INTERPOLATIONS)))
 def test_any_map_fits_any_picture_and_makes_no_new_extremes(maps, size, interpolation):
     placed = place(maps, size, interpolation=interpolation)

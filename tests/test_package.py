@@ -25,10 +25,12 @@ STAGES = (
     ("backend",),
     # the model
     ("program",),
-    ("operations",),
+    ("operations", "targets"),
     ("recording",),
     ("flatten",),
     ("places", "rewrite"),
+    ("axes",),
+    ("aiming",),
     ("graph",),
     ("affine", "frozen"),
     ("head",),
@@ -36,8 +38,12 @@ STAGES = (
     ("submodel", "inspection"),
     # the maths
     ("cam_op",),
-    ("attribute",),
-    ("maps", "methods"),
+    ("attribute", "interpolate"),
+    ("network",),
+    ("backward",),
+    ("methods",),
+    ("maps", "regrid"),
+    ("mapper",),
     # pixels
     ("images",),
     ("heatmap", "attention", "text", "fitting"),
@@ -45,6 +51,8 @@ STAGES = (
     ("render",),
     ("card", "panel", "notebook"),
     ("plot",),
+    ("signal", "volume"),
+    ("manners",),
     # the result
     ("classes", "inputs", "archive", "located"),
     ("drawn",),
@@ -59,7 +67,7 @@ STAGES = (
 )
 RANK = {name: rank for rank, names in enumerate(STAGES) for name in names}
 PIXELS = {"images", "fitting", "heatmap", "attention", "text", "colors", "boxes", "render", "card", "panel", "plot"}
-PIXELS |= {"notebook"}
+PIXELS |= {"notebook", "signal", "volume", "manners"}
 DOORS = {"__init__", "__main__"}  # they see everything; others see the version there and nothing else
 
 HEAVY = {"tensorflow", "keras", "jax", "torch", "cv2", "matplotlib", "PIL", "numpy", "tensorboard"}

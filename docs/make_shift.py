@@ -20,7 +20,8 @@ from scenes import draw_scenes
 from small_networks import build_network, train
 
 import keras_cam
-from keras_cam.geometry import Axis, even_grid, grid_of
+from keras_cam.axes import Axis
+from keras_cam.geometry import even_grid, grid_of
 from keras_cam.head import find_head
 from keras_cam.images import resize
 from keras_cam.render import encode_jpeg, filmstrip, overlay

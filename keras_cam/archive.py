@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_cam.axes import Axis
 from keras_cam.errors import InvalidDataError
-from keras_cam.geometry import Axis, Grid
+from keras_cam.geometry import Grid
 
 __all__ = ["read", "write"]
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_cam.geometry import CROPPING, PADDING, strides_of
+from keras_cam.axes import CROPPING, PADDING
+from keras_cam.geometry import strides_of
 from keras_cam.graph import Cut
 from keras_cam.head import EXACT, Head, find_head
 from keras_cam.operations import is_layer

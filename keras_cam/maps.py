@@ -13,9 +13,10 @@ from keras import ops
 from keras_cam.affine import can_fold
 from keras_cam.aiming import loss_activation
 from keras_cam.attribute import add_on_finest_grid
+from keras_cam.axes import Axis
 from keras_cam.backend import compile_function, fetch_weights
 from keras_cam.errors import UnsupportedModelError
-from keras_cam.geometry import Axis, Grid, grid_of
+from keras_cam.geometry import Grid, grid_of
 from keras_cam.graph import Cut, describe
 from keras_cam.head import find_head
 from keras_cam.methods import METHODS, Method

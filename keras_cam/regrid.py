@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_cam.geometry import Axis, Grid
+from keras_cam.axes import Axis
+from keras_cam.geometry import Grid
 
 Move = tuple[float, float]  # (scale, shift): a pixel p of the image lies at scale * p + shift in the moved image
 

@@ -90,7 +90,9 @@ def test_the_numbers_of_the_bar_the_time_and_the_signal():
 
 
 def test_channels_left_out_are_told():
-    many, some = (words(signal_figure([np.zeros((5, count))], [np.ones(5)], [""])) for count in (31, 12))
+    figures = [signal_figure([np.zeros((5, count))], [np.ones(5)], [""]) for count in (31, 12)]
+    assert figures[0].get_figheight() == figures[1].get_figheight()
+    many, some = map(words, figures)
     assert "sample (first 12 of 31 channels)" in many and "11" in many and "12" not in many
     assert "sample" in some and {"channel", "0", "11"} <= set(some)
 

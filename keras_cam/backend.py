@@ -53,7 +53,9 @@ def compile_function(
         import tensorflow as tf
 
         specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
-        return tf.function(function, input_signature=specs, autograph=False)
+        compiled = tf.function(function, input_signature=specs, autograph=False)
+        compiled._omit_frequent_tracing_warning = True  # which counts the functions of all models as one
+        return compiled
     if backend == "jax":
         import jax
 

@@ -76,6 +76,8 @@ def _zero_maps(result: Explanation, head: Head) -> Iterator[Finding]:
 
 def _why_zero(result: Explanation, head: Head, class_index: int) -> str:
     """What is zero, and what to do: the weights of a class, its features, or one of the two where weights vary."""
+    if np.isnan(result.bias).any():
+        return f"{result.method!r} finds nothing at {result.layer!r} that raises the score. Compare method='auto'"
     if not can_fold(head.cut):
         return (
             f"the features of {result.layer!r} or their weights are all zero (a dead ReLU, say), and the score is the "
@@ -100,11 +102,11 @@ def _nothing_positive(result: Explanation) -> Iterator[Finding]:
     images = _images(nothing)
     if images:
         slot = int(np.flatnonzero(nothing[images[0]])[0])
-        name = result.class_name(int(result.class_indices[images[0], slot]))
+        name, bias = result.class_name(int(result.class_indices[images[0], slot])), result.bias[images[0], slot]
+        alone = "" if np.isnan(bias) else f", whose score comes from the bias ({bias:.3g}) alone"
         yield Finding(
             "nothing_positive",
-            f"Everything in image {images[0]} speaks against {name!r}, whose score comes from the bias "
-            f"({result.bias[images[0], slot]:.3g}) alone: its heat map is drawn empty. Look at "
+            f"Everything in image {images[0]} speaks against {name!r}{alone}: its heat map is drawn empty. Look at "
             "heatmaps(signed=True), or at the class that the image speaks for.",
             images,
         )
@@ -183,7 +185,7 @@ def _saturated(result: Explanation) -> Iterator[Finding]:
 def _range(result: Explanation, cut: Cut, fed: tuple[float, float], prepared: bool) -> Iterator[Finding]:
     rescales = _rescales_bytes(cut)
     everything = tuple(range(len(result)))
-    if not result.images or rescales is None:
+    if not result.images or result.images[0].ndim != 3 or rescales is None:
         return
     if rescales and fed[1] <= 1 and fed[1] > fed[0]:
         yield Finding(

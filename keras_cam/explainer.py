@@ -266,7 +266,7 @@ def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **optio
 
     Returns:
         float32 (H, W) for one image, (N, H, W) for a batch; several classes add an axis: (C, H, W), (N, C, H, W).
-        Images of several sizes give a list.
+        Images of several sizes give a list. A signal gives (T,), a volume (D, H, W).
 
     Raises:
         UnsupportedModelError: the model has no feature maps; the message names what was found.

@@ -41,19 +41,20 @@ class Explanation(Drawn):
     """Where a model looked: maps of C classes of N images, and all that is needed to check and draw them.
 
     Attributes:
-        maps: (N, C, h, w) float32, signed, in logit units, on the native grid of the feature maps; (N, C, t) for
-            signals, (N, C, d, h, w) for volumes.
+        maps: (N, C, h, w) float32, signed, on the native grid of the feature maps, in logit units where they add up to
+            the score, else in units of the method; (N, C, t) for signals, (N, C, d, h, w) for volumes.
         class_indices: (N, C) int, the class of each map.
-        logits: (N, n) float32, the scores of all n classes before the last activation.
+        logits: (N, n) float32, the scores of all n classes before the last activation, or what `target` made of them.
         probabilities: (N, n) float32, the model's output; for one sigmoid unit the two classes 1 - p and p. Where the
             model gives logits and is compiled with `from_logits=True`, what its loss makes of them.
-        bias: (N, C) float32, the part of each score that has no place: mean(map) + bias = logit.
+        bias: (N, C) float32, the part of each score that has no place: mean(map) + bias = logit; NaN for methods that
+            do not take the score apart.
         images: what to draw on: N uint8 RGB pictures (H, W, 3), each at its own size (of pictures of many bands their
             mean, in gray); for signals float32 (T, K) and for volumes float32 (D, H, W, K), channels last, as they
             were given, before `preprocess` (volumes clipped to `value_range` where there is one); none for words.
         method: how the maps were made: "cam" (Zhou's sum, for an affine head), "frozen" (gradient times features, the
-            head's gates and divisors frozen: exact for the image at hand) or "gradient_x_activation" (see
-            `completeness` for how much of the score it accounts for).
+            head's gates and divisors frozen: exact for the image at hand), "gradient_x_activation" (see
+            `completeness` for how much of the score it accounts for), or the method that was asked for.
         fit: how the pictures were brought to the model's size: "stretch", "crop" or "pad".
         grid: where the cells of the maps lie in the image that the model was fed; None where that was not looked for.
         layer: path of the layer whose output the maps weigh.
@@ -84,16 +85,18 @@ class Explanation(Drawn):
 
     def __repr__(self) -> str:
         images, classes, *grid = self.maps.shape
+        known = "" if np.isnan(self.bias).any() else f", completeness {self.completeness.min():.6f}"
         return (
             f"<Explanation of {images} image(s), {classes} class(es) each: {'x'.join(map(str, grid))} maps "
-            f"by {self.method!r} at {self.layer!r}, completeness {self.completeness.min():.6f}>"
+            f"by {self.method!r} at {self.layer!r}{known}>"
         )
 
     @property
     def completeness(self) -> np.ndarray:
         """How much of each score the map and the bias account for, (N, C) float64; 1 is all of it.
 
-        One minus the distance between mean(map) + bias and the logit, as a share of the image's largest logit.
+        One minus the distance between mean(map) + bias and the logit, as a share of the image's largest logit. NaN for
+        methods that do not take the score apart.
         """
         scores = np.take_along_axis(self.logits.astype("float64"), self.class_indices, axis=1)
         sums = self.maps.mean(axis=tuple(range(2, self.maps.ndim)), dtype="float64") + self.bias

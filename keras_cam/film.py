@@ -64,12 +64,13 @@ def save_film(
         frames = [_frame(column, name, size) for column, name in zip(columns, names, strict=True)]
         return save_gif(path, frames, seconds=seconds)
     slots = results[0].class_indices.shape[1]
-    rows = []
-    for row in range(len(columns[0])):
-        picture = caption(fitted(results[0].images[row // slots], width), [""], text_size=size)
-        rows.append([picture, *(column[row] for column in columns)])
-    row_labels = [f"image {row // slots}" for row in range(len(rows))]
-    return save_png(path, filmstrip(rows, row_labels, ["picture", *names], text_size=size))
+    rows = [[column[row] for column in columns] for row in range(len(columns[0]))]
+    if results[0].images[0].ndim == 3:  # the panels of signals and volumes show what they lie on
+        names = ["picture", *names]
+        for index, row in enumerate(rows):
+            row.insert(0, caption(fitted(results[0].images[index // slots], width), [""], text_size=size))
+    row_labels = [f"image {index // slots}" for index in range(len(rows))]
+    return save_png(path, filmstrip(rows, row_labels, names, text_size=size))
 
 
 def _frame(panels: Sequence[np.ndarray], name: str, text_size: int) -> np.ndarray:

@@ -95,10 +95,10 @@ class Head:
         policies = (getattr(step.operation, "compute_dtype", "float32") for step in self.cut.program.steps)
         return max(TOLERANCE.get(str(policy), TOLERANCE["float32"]) for policy in policies)
 
-    def probabilities(self, logits: Tensor, outputs: Tensor) -> Tensor:
+    def probabilities(self, outputs: Tensor) -> Tensor:
         """The model's outputs as float32 (N, classes); where they are logits by its loss, through its activation."""
         if self.activation != self.cut.activation:
-            outputs = ops.softmax(logits) if self.activation == "softmax" else ops.sigmoid(logits)
+            outputs = ops.softmax(outputs) if self.activation == "softmax" else ops.sigmoid(outputs)
         outputs = ops.cast(ops.reshape(outputs, (-1, self.num_outputs)), "float32")
         return ops.concatenate([1 - outputs, outputs], axis=-1) if self.is_binary else outputs
 

@@ -166,7 +166,7 @@ class MapFunction:
             else:
                 maps = add_on_finest_grid([ops.cast(result, "float32") for result in results])
                 bias = ops.full(ops.shape(class_indices), np.nan, dtype="float32")
-        return maps, bias, class_indices, scores, head.probabilities(reading.logits, reading.output)
+        return maps, bias, class_indices, scores, head.probabilities(reading.output)
 
     def _stepwise(
         self, inputs: Sequence[Tensor], read: Sequence[Tensor], class_indices: np.ndarray, batch_size: int, verbose: int

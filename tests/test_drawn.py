@@ -371,6 +371,18 @@ def test_a_film_as_strip_and_as_animation(result, tmp_path):
         assert film.info["duration"] == 400
 
 
+def test_a_film_of_signals_has_no_column_of_pictures(tmp_path):
+    signals = (np.arange(30, dtype="float32").reshape(15, 2),) * 2
+    maps = np.linspace(-1, 1, 10, dtype="float32").reshape(2, 1, 5)
+    known = {"logits": np.ones((2, 1)), "probabilities": np.ones((2, 1)), "bias": np.zeros((2, 1))}
+    result = Explanation(maps, np.zeros((2, 1), int), images=signals, method="cam", layer="conv", **known)
+    widths = []
+    for count in (1, 2):
+        with PIL.Image.open(save_film(tmp_path / f"{count}.png", [result] * count, width=200)) as strip:
+            widths.append(strip.width)
+    assert widths[0] < 1.5 * (widths[1] - widths[0])  # labels and one panel, no column more
+
+
 def test_films_that_are_none(result, tmp_path):
     with pytest.raises(InvalidOptionError, match=r"\.png strip or a \.gif.*film\.mp4"):
         save_film(tmp_path / "film.mp4", [result])

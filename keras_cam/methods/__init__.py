@@ -145,7 +145,9 @@ def find_method(method: Any, options: Mapping[str, Any]) -> Method:
         )
     unknown = sorted(set(options) - set(found.options))
     if unknown:
-        name = getattr(found.function, "__name__", "the method")
-        takes = ", ".join(found.options) or "none of its own"
-        raise InvalidOptionError(f"{name} has no option {', '.join(unknown)}. Its options: {takes}.")
+        name = method if isinstance(method, str) else getattr(found.function, "__name__", "the method")
+        raise InvalidOptionError(
+            f"There is no option {', '.join(map(repr, unknown))}: neither an option of keras_cam.Explainer nor one of "
+            f"method {name!r}, which has {', '.join(map(repr, found.options)) or 'none of its own'}."
+        )
     return found

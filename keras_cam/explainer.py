@@ -199,8 +199,9 @@ class Explainer:
         except Exception as error:  # whatever the backend says of a batch that the model cannot take
             shapes = ", ".join(str(array.shape) for array in batch)
             raise CAMError(
-                f"Model {self._model_name!r} failed on a batch of shape {shapes}: {type(error).__name__}: "
-                f"{next(iter(str(error).strip().splitlines()), '')}. Check that model.predict takes it."
+                f"Model {self._model_name!r}, explained by {self._method!r}, failed on a batch of shape {shapes}: "
+                f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}. Check that model.predict "
+                "takes it."
             ) from error
 
     def _diagnosed(self, result: Explanation, fed: tuple[float, float]) -> Explanation:

@@ -15,7 +15,7 @@ from keras_cam.aiming import loss_activation
 from keras_cam.attribute import add_on_finest_grid
 from keras_cam.axes import Axis
 from keras_cam.backend import compile_function, fetch_weights
-from keras_cam.errors import UnsupportedModelError
+from keras_cam.errors import InvalidOptionError, UnsupportedModelError
 from keras_cam.geometry import Grid, grid_of
 from keras_cam.graph import Cut, describe
 from keras_cam.head import find_head
@@ -109,7 +109,7 @@ class MapFunction:
 
     def grid(self, image: tuple[int, ...], shape: tuple[int, ...]) -> Grid:
         """Where the cells of maps of a shape lie in an image of a size, on the feature map that has such cells."""
-        if self.method.at_pixels:
+        if shape == image:
             return Grid(tuple(Axis(length) for length in image), image)
         if (image, shape) not in self._grids:
             found = [grid_of(self.head.cut, feature, image, shape) for feature in self.head.cut.features]
@@ -160,7 +160,7 @@ class MapFunction:
                 View(self._network, run or _run_at_once, inputs, read, class_indices, index=index, **options)
                 for index in range(1 if self.method.joins_features else len(head.cut.features))
             ]
-            results = [self.method.function(view, **self._options) for view in views]
+            results = [_checked(self.method.function(view, **self._options), view) for view in views]
             if isinstance(results[0], tuple):
                 maps, bias = results[0]
             else:
@@ -201,7 +201,8 @@ def check_finite(found: Maps, cut: Cut) -> None:
     if not np.isfinite(found.maps).all() or np.isinf(found.bias).any():
         raise UnsupportedModelError(
             f"The maps of model {cut.program.name!r} are not finite: its head has no slope at these features (a root "
-            f"or a quotient at zero, say). {describe(cut)} Choose a later layer with layer=."
+            f"or a quotient at zero, say), or the method divides by zero. {describe(cut)} Choose another layer= or "
+            "method=."
         )
 
 
@@ -229,6 +230,21 @@ def _run_at_once(
     """Run a function of tensors inside the trace that is being made."""
     del key
     return function(inputs, read, *others)
+
+
+def _checked(result: Any, view: View) -> Any:
+    """What a method has returned, if it has the shape of maps."""
+    maps = result[0] if isinstance(result, tuple) else result
+    received, classes = tuple(getattr(maps, "shape", ())), tuple(view.class_indices.shape)
+    shapes = [(*classes, *tuple(array.shape)[1:-1]) for array in (view.features, view.images)]
+    for shape in shapes:
+        pairs = zip(received, shape, strict=False)
+        if len(received) == len(shape) and all(None in pair or pair[0] == pair[1] for pair in pairs):
+            return result
+    raise InvalidOptionError(
+        f"A method must return maps (N, C, *grid), here {shapes[0]}, or maps of the size of the image. Received: "
+        f"{received or type(maps).__name__}."
+    )
 
 
 def _fetched(values: Sequence[Tensor]) -> Maps:

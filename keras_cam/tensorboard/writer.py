@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_cam.errors import InvalidOptionError
+from keras_cam.tensorboard.records import PICTURES, PLUGIN, content_of
 
 if TYPE_CHECKING:
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
@@ -99,6 +100,23 @@ class SummaryWriter:
         about = metadata.create_summary_metadata(None, description)
         about.data_class = DATA_CLASS_SCALAR
         self._write(tag, np.float32(value), about, step)
+
+    def record(self, tag: str, kind: str, strings: list[bytes], *, step: int) -> None:
+        """Write one record for the CAM tab.
+
+        Args:
+            tag: where, as `keras_cam.tensorboard.records` names it.
+            kind: what, as it names that.
+            strings: the record's parts.
+            step: the epoch.
+        """
+        from tensorboard.compat.proto import summary_pb2
+
+        data_class = summary_pb2.DATA_CLASS_BLOB_SEQUENCE if kind == PICTURES else summary_pb2.DATA_CLASS_TENSOR
+        about = summary_pb2.SummaryMetadata(data_class=data_class)
+        about.plugin_data.plugin_name = PLUGIN
+        about.plugin_data.content = content_of(kind)
+        self._write(tag, strings, about, step)
 
     def flush(self) -> None:
         """Wait until all that was written lies in the file."""

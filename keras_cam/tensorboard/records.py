@@ -98,12 +98,12 @@ def decode_maps(strings: Sequence[bytes]) -> MapsRecord:
     if len(strings) != 2:
         raise ValueError(f"{len(strings)} strings, not 2")
     header = _object(strings[0])
-    shape, dtype = header.get("shape"), header.get("dtype")
+    names = ("shape", "dtype", "classes", "placement", "field", "size")
+    shape, dtype, classes, placement, field, size = map(header.get, names)
     if not _whole(shape, 3, 1, LONGEST) or dtype not in DTYPES:
         raise ValueError("no maps (C, h, w) of a known type")
     if len(strings[1]) != math.prod(shape) * np.dtype(dtype).itemsize:
         raise ValueError(f"{len(strings[1])} bytes for maps of shape {shape}")
-    classes, placement, field, size = (header.get(name) for name in ("classes", "placement", "field", "size"))
     if not _whole(classes, shape[0], -(2**31), 2**31):
         raise ValueError("not one class for each map")
     pairs = placement if isinstance(placement, list) and len(placement) == 2 else [None, None]
@@ -156,7 +156,7 @@ def decode_epoch(strings: Sequence[bytes]) -> dict[str, Any]:
     return summary
 
 
-def _object(string: bytes) -> dict[str, Any]:
+def _object(string: bytes) -> Any:
     try:
         found = json.loads(string)
     except (ValueError, RecursionError) as error:

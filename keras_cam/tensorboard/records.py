@@ -99,7 +99,7 @@ def decode_maps(strings: Sequence[bytes]) -> MapsRecord:
         raise ValueError(f"{len(strings)} strings, not 2")
     header = _object(strings[0])
     names = ("shape", "dtype", "classes", "placement", "field", "size")
-    shape, dtype, classes, placement, field, size = map(header.get, names)
+    shape, dtype, classes, placement, field, size = (header.get(name) for name in names)
     if not _whole(shape, 3, 1, LONGEST) or dtype not in DTYPES:
         raise ValueError("no maps (C, h, w) of a known type")
     if len(strings[1]) != math.prod(shape) * np.dtype(dtype).itemsize:

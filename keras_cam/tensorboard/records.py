@@ -99,14 +99,15 @@ def decode_maps(strings: Sequence[bytes]) -> MapsRecord:
         raise ValueError(f"{len(strings)} strings, not 2")
     header = _object(strings[0])
     names = ("shape", "dtype", "classes", "placement", "field", "size")
-    shape, dtype, classes, placement, field, size = (header.get(name) for name in names)
+    parts: list[Any] = [header.get(name) for name in names]
+    shape, dtype, classes, placement, field, size = parts
     if not _whole(shape, 3, 1, LONGEST) or dtype not in DTYPES:
         raise ValueError("no maps (C, h, w) of a known type")
     if len(strings[1]) != math.prod(shape) * np.dtype(dtype).itemsize:
         raise ValueError(f"{len(strings[1])} bytes for maps of shape {shape}")
     if not _whole(classes, shape[0], -(2**31), 2**31):
         raise ValueError("not one class for each map")
-    pairs = placement if isinstance(placement, list) and len(placement) == 2 else [None, None]
+    pairs: list[Any] = placement if isinstance(placement, list) and len(placement) == 2 else [None, None]
     if not all(_finite(pair, 2) and pair[1] != 0 for pair in pairs) or not _finite(field, 2):
         raise ValueError("no place for the cells")
     if not _whole(size, 2, 1, 2**16):

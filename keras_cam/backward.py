@@ -8,14 +8,15 @@ from typing import Any
 from keras import layers, ops
 
 from keras_cam.backend import gradient
-from keras_cam.network import Network, by_class, infer, per_class
-from keras_cam.operations import activation_of, is_activation, is_affine
-from keras_cam.places import channels_first, has_place
+from keras_cam.graph import FeatureMap
+from keras_cam.network import Network, by_class, infer, per_class, placed
+from keras_cam.operations import activation_of, is_activation, is_affine, is_layer
+from keras_cam.places import channels_first, has_place, tokens_of
 from keras_cam.program import Program, Step, call_step, needed_for
-from keras_cam.rewrite import with_activations_apart
+from keras_cam.rewrite import open_first_unknown, with_activations_apart
 
 Tensor = Any
-RECTIFIERS = ("relu", "relu6")
+NORMALIZATION = {"Normalization", "Rescaling"}  # adds a number without having it as a weight
 
 
 def image_slopes(network: Network, inputs: Sequence[Tensor], weights: Tensor, *, guided: bool = False) -> Tensor:
@@ -46,7 +47,7 @@ def image_slopes(network: Network, inputs: Sequence[Tensor], weights: Tensor, *,
 
 def has_rectifiers(network: Network) -> bool:
     """Whether the model has a ReLU that guided backpropagation could guide."""
-    return any(activation_of(step.operation) in RECTIFIERS for step in network.program.steps)
+    return any(_rectified_range(step.operation) is not None for step in _apart(network).steps)
 
 
 def score_parts(network: Network, inputs: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -61,17 +62,20 @@ def score_parts(network: Network, inputs: Sequence[Tensor], weights: Tensor) -> 
         weights: (N, C, classes), as for `Network`.
 
     Returns:
-        Image x gradient (N, C, H, W, K), and for every affine layer with a place its bias x gradient (N, C, h, w, k).
+        Image x gradient (N, C, H, W, K), and for every affine layer with a place in the image its bias x gradient
+        (N, C, h, w, k): tokens in rows and columns, without prefix.
     """
     program = _apart(network)
     steps = needed_for([network.cut.logits], program.steps)
     seen = program.steps_between([network.image_slot], network.cut.logits)
-    biased = {step.outputs[0]: step for step in seen if _adds_bias(program, step)}
+    rank = len(program.shape(network.image_slot))
+    found = [(step, _place(program, step.outputs[0], rank)) for step in seen if _adds_bias(step)]
+    biased = {place.slot: (step, place) for step, place in found if place is not None}
     inputs, flat = per_class(inputs, weights)
     values = dict(zip(program.inputs, inputs, strict=True))
-    sources = [step.inputs[0] for step in biased.values()]
-    read = infer(steps, values, sources)
-    biases = [call_step(step, (ops.zeros_like(one),), {}) for step, one in zip(biased.values(), read, strict=True)]
+    sources = [step.inputs[0] for step, _ in biased.values()]
+    read = infer(needed_for(sources, steps), {slot: value[:1] for slot, value in values.items()}, sources)
+    biases = [call_step(step, (ops.zeros_like(one),), {}) for (step, _), one in zip(biased.values(), read, strict=True)]
 
     def total(points: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         shifts = dict(zip(biased, points[1:], strict=True))
@@ -84,28 +88,32 @@ def score_parts(network: Network, inputs: Sequence[Tensor], weights: Tensor) -> 
         return ops.sum(network.head.scores(logits) * flat), []
 
     image = values[network.image_slot]
-    (slope, *slopes), _ = gradient(total, [image, *map(ops.zeros_like, biases)])
+    zeros = [ops.repeat(ops.zeros_like(bias), ops.shape(image)[0], axis=0) for bias in biases]
+    (slope, *slopes), _ = gradient(total, [image, *zeros])
     parts = [
-        by_class(_last(bias * one, channels_first(program, slot)), weights)
-        for slot, bias, one in zip(biased, biases, slopes, strict=True)
+        by_class(placed(place, bias * one), weights)
+        for (_, place), bias, one in zip(biased.values(), biases, slopes, strict=True)
     ]
     return by_class(_last(image * slope, network.channels_first), weights), parts
 
 
 def _apart(network: Network) -> Program:
-    """The program with every activation as a step of its own."""
-    return with_activations_apart(network.program, [network.image_slot], network.cut.logits)
+    """The program with custom layers taken apart where that can be, and every activation as a step of its own."""
+    program, image, logits = network.program, [network.image_slot], network.cut.logits
+    while (opened := open_first_unknown(program, image, logits)) is not None:
+        program = opened
+    return with_activations_apart(program, image, logits)
 
 
 def _guided(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if not is_activation(step.operation) or activation_of(step.operation) not in RECTIFIERS:
+    limits = _rectified_range(step.operation)
+    if limits is None or not is_activation(step.operation):
         return call_step(step, args, kwargs)
 
     def rectified(values: Tensor) -> tuple[Tensor, Any]:
         def slope(*received: Tensor, upstream: Tensor | None = None) -> Tensor:
             back = received[0] if upstream is None else upstream
-            highest = 6.0 if activation_of(step.operation) == "relu6" else float("inf")
-            passes = ops.logical_and(values > 0, values < highest)
+            passes = ops.logical_and(values > limits[0], values < limits[1])
             return ops.where(passes, ops.relu(back), ops.zeros_like(back))
 
         return call_step(step, (values,), kwargs), slope
@@ -113,10 +121,33 @@ def _guided(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return ops.custom_gradient(rectified)(args[0])
 
 
-def _adds_bias(program: Program, step: Step) -> bool:
-    """Whether a step is an affine layer of one input with weights and a place."""
-    is_one = isinstance(step.operation, layers.Layer) and bool(step.operation.weights) and len(step.inputs) == 1
-    return is_one and has_place(program, step.outputs[0]) and is_affine(step, set(step.inputs))
+def _rectified_range(operation: Any) -> tuple[float, float] | None:
+    """Between which values a ReLU hands on what it gets; None for what is no ReLU, or a leaky one."""
+    name = activation_of(operation)
+    if name == "relu6":
+        return 0.0, 6.0
+    if name != "relu" or getattr(operation, "negative_slope", False):
+        return None
+    highest = getattr(operation, "max_value", None)
+    return float(getattr(operation, "threshold", 0.0)), float("inf") if highest is None else float(highest)
+
+
+def _adds_bias(step: Step) -> bool:
+    """Whether a step is an affine layer of one input that may add something."""
+    if len(step.inputs) != 1 or not isinstance(step.operation, layers.Layer):
+        return False
+    adds = bool(step.operation.weights) or is_layer(step.operation, NORMALIZATION)
+    return adds and is_affine(step, set(step.inputs))
+
+
+def _place(program: Program, slot: int, rank: int) -> FeatureMap | None:
+    """A tensor as a feature map of an image of this rank; None where it has no place in it."""
+    if not has_place(program, slot):
+        return None
+    if len(program.shape(slot)) == rank:
+        return FeatureMap(slot, slot, "", channels_first(program, slot), None)
+    tokens = tokens_of(program, slot)
+    return FeatureMap(slot, slot, "", False, tokens) if tokens and tokens[1] and tokens[2] else None
 
 
 def _last(tensor: Tensor, first: bool) -> Tensor:

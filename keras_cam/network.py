@@ -14,6 +14,7 @@ from keras_cam.affine import can_fold, fold
 from keras_cam.attribute import attribute, channels_last, on_its_grid
 from keras_cam.backend import gradient, hessian_product
 from keras_cam.cam_op import weigh
+from keras_cam.errors import UnsupportedModelError
 from keras_cam.graph import FeatureMap, reads_channels_first
 from keras_cam.head import Head
 from keras_cam.program import InferenceLayer, Step, call_step, needed_for, run
@@ -92,6 +93,17 @@ class Network:
     def _columns(self, matrix: Tensor) -> Tensor:
         """The columns of the classes: one sigmoid unit stands for two, class 0 with the sign turned."""
         return ops.concatenate([-matrix, matrix], axis=-1) if self.head.is_binary else matrix
+
+    def check_pixels(self, num_axes: int | None = None) -> None:
+        """Raise where the model's input has no pixels, or other axes than so many."""
+        spec = self.program.specs[self.image_slot]
+        if len(spec.shape) < 3 or num_axes not in (None, len(spec.shape) - 2):
+            wanted = "one or more" if num_axes is None else f"{num_axes}, as its feature maps have,"
+            raise UnsupportedModelError(
+                f"This method works on the pixels of the image, and needs an input with {wanted} axes for places. "
+                f"Received: input {spec.name!r} {self.program.shape(self.image_slot)} of model {self.program.name!r}. "
+                "Use a method of the feature maps, such as 'grad_cam'."
+            )
 
     def picture(self, inputs: Sequence[Tensor]) -> Tensor:
         """The images (N, H, W, K) among the inputs, float32, channels last."""

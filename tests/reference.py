@@ -127,22 +127,29 @@ def ablation_cam(activations, score, scores_without):
     return weighted_sum([(score - without) / size for without in scores_without], activations)
 
 
-def first_component(features):
-    """Projection (h, w) of features (h, w, K) on their first right singular vector: not centred, sum not negative."""
+def first_component(features, guide):
+    """Projection (h, w) of features (h, w, K) on their first right singular vector, not centred, agreeing with a guide.
+
+    A singular vector has no sign: the one is taken with which the sum of projection times guide (h, w) is not negative.
+    """
     matrix = features.reshape(-1, features.shape[-1])
     _, _, directions = np.linalg.svd(matrix, full_matrices=False)
-    projection = matrix @ directions[0]
-    return (projection if projection.sum() >= 0 else -projection).reshape(features.shape[:2])
+    projection = (matrix @ directions[0]).reshape(features.shape[:2])
+    return projection if (projection * guide).sum() >= 0 else -projection
 
 
 def eigen_cam(activations):
-    """Eigen-CAM (Muhammad and Yeasin 2020): first principal component of A, no class; the sign is our choice."""
-    return first_component(activations)
+    """Eigen-CAM (Muhammad and Yeasin 2020): first principal component of A, no class; our choice: its sum positive."""
+    return first_component(activations, np.ones(activations.shape[:2]))
 
 
 def eigen_grad_cam(activations, gradients):
-    """Eigen-CAM of A G, element by element (a method of pytorch-grad-cam, which centres; no paper of its own)."""
-    return first_component(activations * gradients)
+    """Eigen-CAM of A G, element by element (a method of pytorch-grad-cam, which centres; no paper of its own).
+
+    Our choice of sign: it agrees with HiResCAM, which is the sum over the channels of the same A G, so that evidence
+    against a class stays negative.
+    """
+    return first_component(activations * gradients, hires_cam(activations, gradients))
 
 
 def similar_classes(logits, class_index, num_references=3):

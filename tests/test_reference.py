@@ -89,8 +89,9 @@ def test_eigen_cam_by_hand():
     pattern = np.array([[1.0, 0.0], [2.0, 3.0]])
     np.testing.assert_allclose(reference.eigen_cam(pattern[..., None] * [3.0, 4.0]), 5 * pattern, atol=1e-12)
     np.testing.assert_allclose(reference.eigen_cam(pattern[..., None] * [-3.0, -4.0]), 5 * pattern, atol=1e-12)
-    product = reference.eigen_grad_cam(pattern[..., None] * [1.0, 2.0], np.full((2, 2, 2), [3.0, 2.0]))
-    np.testing.assert_allclose(product, 5 * pattern, atol=1e-12)
+    for sign in (1, -1):  # evidence against the class stays against it
+        product = reference.eigen_grad_cam(pattern[..., None] * [1.0, 2.0], sign * np.full((2, 2, 2), [3.0, 2.0]))
+        np.testing.assert_allclose(product, sign * 5 * pattern, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_cam.methods.gradient import weighted
 from keras_cam.methods.view import View
 
 Tensor = Any
@@ -68,15 +69,14 @@ def random_cam(view: View, *, seed: int = 0) -> Tensor:
 
     Args:
         view: what to explain.
-        seed: of the weights, which are the same for every image of a batch.
+        seed: of the weights, one for each class and channel, the same for every image.
 
     Returns:
         (N, C, *grid).
     """
-    features = view.features
-    shape = (features.shape[-1], ops.shape(view.class_indices)[1])
+    shape = (view.all_scores.shape[-1], view.features.shape[-1])
     weights = keras.random.uniform(shape, -1.0, 1.0, dtype="float32", seed=seed)
-    return ops.moveaxis(ops.einsum("n...k,kc->n...c", features, weights), -1, 1)
+    return weighted(view.features, ops.take(weights, view.class_indices, axis=0))
 
 
 def first_component(features: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ def smooth_grad_cam_plus_plus(view: View, *, samples: int = 25, noise: float = 0
         view: what to explain.
         samples: how many noisy images.
         noise: standard deviation of the noise, as a share of the range of each image.
-        seed: of the noise.
+        seed: of the noise: `np.random.default_rng(seed).normal(size=(H, W, K))`, once for each noisy image.
 
     Returns:
         (N, C, *grid).
@@ -163,7 +163,10 @@ def weighted(features: Tensor, weights: Tensor) -> Tensor:
 
 
 def noisy_images(view: View, samples: int, noise: float, seed: int) -> Any:
-    """Yield copies of the images with normal noise, `noise` times the range of each image."""
+    """Yield copies of the images with normal noise, `noise` times the range of each image.
+
+    Every image gets the same noise before that, so that its map does not depend on what else is in its batch.
+    """
     if samples < 1 or noise < 0:
         raise InvalidOptionError(
             f"samples must be 1 or more and noise 0 or more. Received: samples={samples}, noise={noise}."
@@ -173,7 +176,7 @@ def noisy_images(view: View, samples: int, noise: float, seed: int) -> Any:
     spread = noise * np.ptp(images, axis=axes, keepdims=True)
     rng = np.random.default_rng(seed)
     for _ in view.steps(samples):
-        yield ops.convert_to_tensor((images + spread * rng.normal(size=images.shape)).astype("float32"))
+        yield ops.convert_to_tensor((images + spread * rng.normal(size=images.shape[1:])).astype("float32"))
 
 
 def _plus_plus(features: Tensor, second: Tensor, third: Tensor | None, first: Tensor) -> Tensor:

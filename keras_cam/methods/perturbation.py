@@ -44,19 +44,18 @@ def ss_cam(
         samples: how many noisy masks for each channel.
         noise: standard deviation of the noise on the masks, which are in [0, 1].
         max_channels: as for `score_cam`.
-        seed: of the noise.
+        seed: of the noise: `np.random.default_rng((seed, step, channel)).normal(size=(H, W))`.
 
     Returns:
         (N, C, *grid).
     """
     checked_samples(samples)
-    rng, size = np.random.default_rng(seed), view.images.shape[1:-1]
-    channels = strongest(view, max_channels)
+    size, channels = view.images.shape[1:-1], strongest(view, max_channels)
 
-    def draw(count: int) -> np.ndarray:
-        return noise * rng.normal(size=(count, *size))
+    def draw(step: int, some: np.ndarray) -> np.ndarray:  # one seed for each, whatever else is in the batch
+        return noise * np.stack([np.random.default_rng((seed, step, channel)).normal(size=size) for channel in some])
 
-    scores = [view.rescore(_noisy, channels, draw) for _ in range(samples)]
+    scores = [view.rescore(_noisy, channels, partial(draw, step)) for step in range(samples)]
     return _by_scores(view, channels, np.mean(scores, axis=0))
 
 
@@ -76,7 +75,8 @@ def is_cam(view: View, *, samples: int = 10, max_channels: int | None = None) ->
     checked_samples(samples)
     channels = strongest(view, max_channels)
     strengths = (np.arange(samples) + 1) / samples
-    scores = [view.rescore(_faded, channels, partial(np.full, fill_value=share)) for share in strengths]
+    shares = [partial(np.full_like, fill_value=strength, dtype="float32") for strength in strengths]
+    scores = [view.rescore(_faded, channels, share) for share in shares]
     return _by_scores(view, channels, np.mean(scores, axis=0))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_cam.attribute import add_on_finest_grid
 from keras_cam.errors import InvalidOptionError
 from keras_cam.interpolate import stretch
 from keras_cam.methods.gradient import grad_cam, noisy_images
@@ -36,7 +37,7 @@ def smooth_grad(view: View, *, samples: int = 25, noise: float = 0.15, seed: int
         view: what to explain.
         samples: how many copies.
         noise: standard deviation of the noise, as a share of the range of each image.
-        seed: of the noise.
+        seed: of the noise, drawn as for `smooth_grad_cam_plus_plus`.
 
     Returns:
         (N, C, H, W), not negative.
@@ -84,7 +85,9 @@ def guided_backprop(view: View) -> Tensor:
 
 
 def guided_grad_cam(view: View) -> Tensor:
-    """Guided backpropagation times Grad-CAM (Selvaraju et al. 2017): fails the same sanity checks as its first factor.
+    """Guided Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391): guided backpropagation times Grad-CAM's positive part.
+
+    Fails the same sanity checks as its first factor.
 
     Args:
         view: what to explain.
@@ -92,7 +95,8 @@ def guided_grad_cam(view: View) -> Tensor:
     Returns:
         (N, C, H, W), not negative.
     """
-    return _largest(view.image_gradients(guided=True)) * view.stretched(ops.relu(grad_cam(view)))
+    heat = add_on_finest_grid([grad_cam(one) for one in view.feature_maps()])
+    return _largest(view.image_gradients(guided=True)) * view.stretched(ops.relu(heat))
 
 
 def full_grad(view: View) -> Tensor:

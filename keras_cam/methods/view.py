@@ -96,8 +96,9 @@ class View:
             (N, C, H, W, K).
 
         Raises:
-            UnsupportedModelError: `guided`, and the model has no ReLU to guide.
+            UnsupportedModelError: the input has no pixels; or `guided`, and the model has no ReLU to guide.
         """
+        self._network.check_pixels()
         if guided and not has_rectifiers(self._network):
             raise UnsupportedModelError(
                 f"Model {self._network.program.name!r} has no ReLU, so that guided backpropagation is the plain "
@@ -109,26 +110,33 @@ class View:
 
     def score_parts(self) -> tuple[Tensor, list[Tensor]]:
         """Image x gradient (N, C, H, W, K), and bias x gradient (N, C, h, w, k) of each layer with a place."""
+        self._network.check_pixels()
         return self._run("score_parts", partial(_score_parts, self._network), self._weights(None))
 
     def at(self, images: Tensor) -> View:
         """The same view of other images (N, H, W, K), the classes kept: one forward pass."""
         inputs = self._network.with_picture(self._inputs, images)
         read = self._run("read", lambda inputs, read: self._network.read(inputs), inputs=inputs)
-        options = {"index": self._index, "batch_size": self.batch_size, "verbose": self._verbose}
-        return View(self._network, self._run_compiled, inputs, read, self.class_indices, **options)
+        return self._other(inputs, read, self._index)
 
-    def rescore(self, change: Callable[..., Tensor], channels: np.ndarray, *extras: Callable[[int], Any]) -> np.ndarray:
+    def feature_maps(self) -> list[View]:
+        """This view at each of the feature maps of a model that has several, else itself alone."""
+        return [self._other(self._inputs, self._read, index) for index in range(len(self._network.cut.features))]
+
+    def rescore(
+        self, change: Callable[..., Tensor], channels: np.ndarray, *extras: Callable[[np.ndarray], Any]
+    ) -> np.ndarray:
         """Scores of images changed by one channel of the feature map at a time, `batch_size` at once.
 
         Args:
             change: takes images (B, H, W, K), the channel (B, *grid) of each, and the extras (B, ...); returns images.
             channels: int (N, k), which channels of each image.
-            *extras: each called with B for a float32 array (B, ...).
+            *extras: each called with the channels (B,) of a batch for a float32 array (B, ...).
 
         Returns:
             (N, C, k).
         """
+        self._network.check_pixels(len(self.features.shape) - 2)
         function = partial(_rescore, self._network, self._index, change)
         return self._batched(("rescore", change), function, channels, extras)
 
@@ -160,11 +168,16 @@ class View:
 
     def stretched(self, maps: Tensor) -> Tensor:
         """Maps (N, C, *grid) linearly stretched to the size of the images, (N, C, H, W)."""
+        self._network.check_pixels(len(maps.shape) - 2)
         return stretch(maps, _sizes(self.images), 2)
 
     @property
     def _reading(self) -> Reading:
         return self._network.reading(self._read)
+
+    def _other(self, inputs: Sequence[Tensor], read: Sequence[Tensor], index: int) -> View:
+        options = {"index": index, "batch_size": self.batch_size, "verbose": self._verbose}
+        return View(self._network, self._run_compiled, inputs, read, self.class_indices, **options)
 
     def _weights(self, weights: Tensor | None) -> Tensor:
         if weights is not None:
@@ -175,7 +188,7 @@ class View:
         return self._run_compiled((key, self._index), function, inputs or self._inputs, self._read, *others)
 
     def _batched(
-        self, key: Any, function: Run, channels: np.ndarray, extras: Sequence[Callable[[int], Any]]
+        self, key: Any, function: Run, channels: np.ndarray, extras: Sequence[Callable[[np.ndarray], Any]]
     ) -> np.ndarray:
         """A function of rows and channels for all of them, in batches of one size."""
         channels = np.asarray(channels, "int32")
@@ -184,7 +197,7 @@ class View:
         results = []
         for step in self.steps(-(-len(flat) // size)):
             part = np.arange(step * size, (step + 1) * size) % len(flat)  # the last batch is filled up
-            drawn = [np.asarray(extra(size), "float32") for extra in extras]
+            drawn = [np.asarray(extra(flat[part]), "float32") for extra in extras]
             tensors = (ops.convert_to_tensor(array) for array in (rows[part], flat[part], *drawn))
             results.append(ops.convert_to_numpy(self._run(key, function, self.class_indices, *tensors)))
         scores = np.concatenate(results)[: len(flat)]

@@ -1,0 +1,170 @@
+"""What must hold between methods, over the zoo: the identities of pooled heads, sums that are scores, sanity checks."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+import zoo
+from keras import layers
+from reference_network import biases_and_gradients
+from test_methods import BATCH, CLASSES, NETWORKS, PICTURES, known, tiny
+from zoo import ZOO
+
+from keras_cam import METHODS, explain
+from keras_cam.attribute import add_on_finest_grid
+from keras_cam.head import AFFINE
+
+AFFINE_HEADS = [name for name, entry in ZOO.items() if entry.kind == AFFINE and not entry.placeless][::3]
+pytestmark = pytest.mark.filterwarnings("ignore::keras_cam.CAMWarning")  # models with random weights: maps of zeros
+
+
+def asked(model, inputs, *methods, **options):
+    """What several methods, or functions of a view, give for all classes: lists, one item for each feature map."""
+    found = []
+
+    def ask(view):
+        results = [METHODS[method].function(view) if isinstance(method, str) else method(view) for method in methods]
+        found.append(keras.tree.map_structure(keras.ops.convert_to_numpy, results))
+        return METHODS["grad_cam"].function(view)
+
+    result = explain(model, inputs, classes="all", method=ask, **options)
+    return result, *map(list, zip(*found, strict=True))
+
+
+def on_one_grid(maps):
+    """The sum of maps of several sizes on the finest of them."""
+    return keras.ops.convert_to_numpy(add_on_finest_grid([keras.ops.convert_to_tensor(one) for one in maps]))
+
+
+def times_cells(maps):
+    return on_one_grid([np.prod(one.shape[2:]) * one for one in maps])
+
+
+@pytest.mark.parametrize("name", AFFINE_HEADS)
+def test_identities_of_an_affine_head(name):
+    """Where every cell weighs the same: cells x Grad-CAM = CAM = cells x HiResCAM, and LayerCAM = Grad-CAM++."""
+    asks = ("cam", "grad_cam", "hires_cam", "xgrad_cam", "layer_cam", "grad_cam_plus_plus", lambda view: view.features)
+    result, decomposed, grad_cam, hires_cam, xgrad_cam, layer_cam, plus_plus, features = asked(
+        zoo.model(name), zoo.inputs(name), *asks, **ZOO[name].options
+    )
+    cam, _ = decomposed[0]
+    near = {"rtol": 0, "atol": max(1e-5, ZOO[name].tolerance) * np.abs(cam).max()}
+    np.testing.assert_allclose(result.maps, on_one_grid(grad_cam), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(times_cells(grad_cam), cam, **near)
+    np.testing.assert_allclose(times_cells(hires_cam), cam, **near)
+    np.testing.assert_allclose(times_cells(layer_cam), times_cells(plus_plus), **near)
+    axes = tuple(range(1, cam.ndim - 1))
+    if all(((np.abs(one.sum(axis=axes)) > 0.5) | ~one.any(axis=axes)).all() for one in features):  # 1e-6 is added
+        np.testing.assert_allclose(times_cells(xgrad_cam), cam, **near)
+
+
+@pytest.mark.parametrize("name", ["functional", "Flatten and MLP", "hidden GELU", "siamese, right", "Conv1D, flat"])
+def test_integrated_gradients_add_up_to_what_the_image_adds(name):
+    """The score less that of an empty image; what else the model is given stays."""
+    model, inputs, options = zoo.model(name), zoo.inputs(name), ZOO[name].options
+    result = explain(model, inputs, classes="all", method="integrated_gradients", samples=300, **options)
+    empty = [0 * inputs[0], inputs[1]] if isinstance(inputs, list) else 0 * inputs
+    if "image_input" in options:
+        empty = [inputs[0], 0 * inputs[1]]
+    gained = result.logits - explain(model, empty, classes="all", method="auto", **options).logits
+    sums = result.maps.sum(axis=tuple(range(2, result.maps.ndim)))
+    np.testing.assert_allclose(sums, gained, rtol=0, atol=1e-2 * np.abs(gained).max())  # kinks of ReLUs
+
+
+def parts_of_score(view):
+    """Image x gradient and every bias x gradient, all added up: (N, C)."""
+    image, parts = view.score_parts()
+    return sum(keras.ops.sum(part, axis=tuple(range(2, len(part.shape)))) for part in (image, *parts))
+
+
+@pytest.mark.parametrize(("head", "seed"), NETWORKS)
+def test_parts_of_a_relu_network_are_its_score(head, seed):
+    """With the biases of dense layers, which have no place, as the references have them."""
+    _, found = asked(tiny(head, seed)[1], PICTURES, parts_of_score)
+    for index in range(BATCH):
+        for class_index in range(CLASSES):
+            one = known(head, seed, index, class_index)
+            placeless = biases_and_gradients(one.network, one.image, class_index, ("dense",))
+            rest = sum((bias * slope).sum() for bias, slope in placeless)
+            np.testing.assert_allclose(
+                found[0][index, class_index] + rest, one.scores[class_index], rtol=1e-5, atol=1e-5
+            )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Sequential",
+        "nested four deep",
+        "residual",
+        "Inception",
+        "channels first",
+        "backbone is a custom layer",
+        "everything is a custom layer",
+        "subclassed",
+        "whole classifier nested",
+        "Reshape, then mean",
+        "Conv3D",
+    ],
+)
+def test_parts_of_a_pooled_relu_network_are_the_mean_of_its_cam(name):
+    """Batch norm, rescaling and custom layers included: all that is left of the score is the CAM's own bias."""
+    result, parts, decomposed = asked(zoo.model(name), zoo.inputs(name), parts_of_score, "cam", **ZOO[name].options)
+    _, bias = decomposed[0]
+    np.testing.assert_allclose(parts[0] + bias, result.logits, rtol=0, atol=1e-5 * np.abs(result.logits).max())
+
+
+# whether it says something of the class (Adebayo et al. 2018)
+
+BLOBS = np.kron(np.random.default_rng(0).normal(size=(6, 6, 8, 3)), np.ones((1, 4, 4, 1))).astype("float32")
+ABOUT_THE_CLASS = (
+    *("cam", "grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "xgrad_cam", "finer_cam", "ablation_cam"),
+    *("eigen_grad_cam", "saliency", "integrated_gradients", "guided_grad_cam"),
+)
+
+
+@functools.cache
+def deep_network(seed_of_head):
+    """Five convolutions, always the same, and a head with weights of its own."""
+    inputs = x = keras.Input(BLOBS.shape[1:])
+    for index in range(5):
+        start = keras.initializers.HeNormal(seed=index)
+        strides = 2 if index in (1, 3) else 1
+        x = layers.Conv2D(16, 3, strides, padding="same", activation="relu", kernel_initializer=start)(x)
+    start = keras.initializers.RandomNormal(stddev=0.3, seed=100 + seed_of_head)
+    return keras.Model(inputs, layers.Dense(4, kernel_initializer=start)(layers.GlobalAveragePooling2D()(x)))
+
+
+@functools.cache
+def maps_of(seed_of_head, method):
+    return explain(deep_network(seed_of_head), BLOBS, classes=[0, 1], method=method).maps
+
+
+def similarity(some, others):
+    """Mean rank correlation of maps."""
+    ranks = [maps.reshape(len(maps), -1).argsort(axis=1).argsort(axis=1) for maps in (some, others)]
+    return np.mean([np.corrcoef(*pair)[0, 1] for pair in zip(*ranks, strict=True)])
+
+
+@pytest.mark.parametrize("method", ABOUT_THE_CLASS)
+def test_maps_are_about_the_class(method):
+    """Two classes have different maps, and so have two heads on the same features."""
+    maps, other_head = maps_of(0, method), maps_of(1, method)
+    assert similarity(maps[:, 0], maps[:, 1]) < 0.5
+    assert similarity(maps[:, 0], other_head[:, 0]) < 0.5
+
+
+def test_guided_backprop_hardly_cares_what_the_head_is():
+    """Which is why it fails the sanity checks: 0.8 where Grad-CAM has -0.3."""
+    guided, grad_cam = (
+        similarity(maps_of(0, method)[:, 0], maps_of(1, method)[:, 0]) for method in ("guided_backprop", "grad_cam")
+    )
+    assert guided > 0.7 and guided - grad_cam > 0.5
+
+
+def test_eigen_cam_is_the_same_for_every_class_and_head():
+    maps = maps_of(0, "eigen_cam")
+    np.testing.assert_array_equal(maps[:, 0], maps[:, 1])
+    np.testing.assert_array_equal(maps, maps_of(1, "eigen_cam"))
+    assert maps.sum(axis=(2, 3)).min() > 0

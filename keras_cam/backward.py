@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import layers, ops
 
 from keras_cam.backend import gradient
@@ -33,8 +34,7 @@ def image_slopes(network: Network, inputs: Sequence[Tensor], weights: Tensor, *,
     """
     program = _apart(network) if guided else network.program
     steps = needed_for([network.cut.logits], program.steps)
-    inputs, flat = per_class(inputs, weights)
-    values = dict(zip(program.inputs, inputs, strict=True))
+    values, flat = _values(network, inputs, weights)
 
     def total(points: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         given = {**values, network.image_slot: points[0]}
@@ -71,8 +71,7 @@ def score_parts(network: Network, inputs: Sequence[Tensor], weights: Tensor) -> 
     rank = len(program.shape(network.image_slot))
     found = [(step, _place(program, step.outputs[0], rank)) for step in seen if _adds_bias(step)]
     biased = {place.slot: (step, place) for step, place in found if place is not None}
-    inputs, flat = per_class(inputs, weights)
-    values = dict(zip(program.inputs, inputs, strict=True))
+    values, flat = _values(network, inputs, weights)
     sources = [step.inputs[0] for step, _ in biased.values()]
     read = infer(needed_for(sources, steps), {slot: value[:1] for slot, value in values.items()}, sources)
     biases = [call_step(step, (ops.zeros_like(one),), {}) for (step, _), one in zip(biased.values(), read, strict=True)]
@@ -95,6 +94,16 @@ def score_parts(network: Network, inputs: Sequence[Tensor], weights: Tensor) -> 
         for (_, place), bias, one in zip(biased.values(), biases, slopes, strict=True)
     ]
     return by_class(_last(image * slope, network.channels_first), weights), parts
+
+
+def _values(network: Network, inputs: Sequence[Tensor], weights: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+    """The inputs by slot and the weights, for each class; an image of integers, which has no slope, in float32."""
+    inputs, flat = per_class(inputs, weights)
+    values = dict(zip(network.program.inputs, inputs, strict=True))
+    image = values[network.image_slot]
+    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(image.dtype)):
+        values[network.image_slot] = ops.cast(image, "float32")
+    return values, flat
 
 
 def _apart(network: Network) -> Program:

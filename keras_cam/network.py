@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops
 
 from keras_cam.affine import can_fold, fold
@@ -111,10 +112,12 @@ class Network:
         return ops.cast(ops.moveaxis(image, 1, -1) if self.channels_first else image, "float32")
 
     def with_picture(self, inputs: Sequence[Tensor], picture: Tensor) -> list[Tensor]:
-        """The inputs with other images, channels last."""
-        changed = list(inputs)
+        """The inputs with other images, channels last; rounded where the model takes integers."""
+        changed, dtype = list(inputs), self.program.specs[self.image_slot].dtype
         picture = ops.moveaxis(picture, -1, 1) if self.channels_first else picture
-        changed[self.cut.image_input] = ops.cast(picture, self.program.specs[self.image_slot].dtype)
+        if "int" in dtype:
+            picture = ops.clip(ops.round(picture), np.iinfo(dtype).min, np.iinfo(dtype).max)
+        changed[self.cut.image_input] = ops.cast(picture, dtype)
         return changed
 
     def scores(self, inputs: Sequence[Tensor]) -> Tensor:

@@ -129,11 +129,14 @@ def deep_network(seed_of_head):
     """Five convolutions, always the same, and a head with weights of its own."""
     inputs = x = keras.Input(BLOBS.shape[1:])
     for index in range(5):
-        start = keras.initializers.HeNormal(seed=index)
-        strides = 2 if index in (1, 3) else 1
-        x = layers.Conv2D(16, 3, strides, padding="same", activation="relu", kernel_initializer=start)(x)
-    start = keras.initializers.RandomNormal(stddev=0.3, seed=100 + seed_of_head)
-    return keras.Model(inputs, layers.Dense(4, kernel_initializer=start)(layers.GlobalAveragePooling2D()(x)))
+        x = layers.Conv2D(16, 3, strides=2 if index in (1, 3) else 1, padding="same", activation="relu")(x)
+    model = keras.Model(inputs, layers.Dense(4)(layers.GlobalAveragePooling2D()(x)))
+    *body, kernel, _ = model.weights
+    for generator, weights in ((np.random.default_rng(1), body), (np.random.default_rng((2, seed_of_head)), [kernel])):
+        for one in weights:  # biases stay 0; NumPy's numbers are the same on every backend
+            if len(one.shape) > 1:
+                one.assign(generator.normal(0, np.sqrt(2 / np.prod(one.shape[:-1])), one.shape))
+    return model
 
 
 @functools.cache
@@ -147,20 +150,27 @@ def similarity(some, others):
     return np.mean([np.corrcoef(*pair)[0, 1] for pair in zip(*ranks, strict=True)])
 
 
+def similar_classes(method):
+    """Of the maps of two classes, mean over two heads."""
+    return np.mean([similarity(*np.moveaxis(maps_of(head, method), 1, 0)) for head in (0, 1)])
+
+
+def similar_heads(method):
+    """Of the maps under two heads on the same features, mean over two classes."""
+    return np.mean([similarity(maps_of(0, method)[:, index], maps_of(1, method)[:, index]) for index in (0, 1)])
+
+
 @pytest.mark.parametrize("method", ABOUT_THE_CLASS)
 def test_maps_are_about_the_class(method):
-    """Two classes have different maps, and so have two heads on the same features."""
-    maps, other_head = maps_of(0, method), maps_of(1, method)
-    assert similarity(maps[:, 0], maps[:, 1]) < 0.5
-    assert similarity(maps[:, 0], other_head[:, 0]) < 0.5
+    assert similar_classes(method) < 0.65
+    assert similar_heads(method) < 0.65
 
 
-def test_guided_backprop_hardly_cares_what_the_head_is():
-    """Which is why it fails the sanity checks: 0.8 where Grad-CAM has -0.3."""
-    guided, grad_cam = (
-        similarity(maps_of(0, method)[:, 0], maps_of(1, method)[:, 0]) for method in ("guided_backprop", "grad_cam")
-    )
-    assert guided > 0.7 and guided - grad_cam > 0.5
+def test_guided_backprop_hardly_cares_for_class_and_head():
+    """Which is why it fails the sanity checks: 0.9 where Grad-CAM has 0.2 and 0.3."""
+    for similar in (similar_classes, similar_heads):
+        assert similar("guided_backprop") > 0.8
+        assert similar("guided_backprop") - similar("grad_cam") > 0.5
 
 
 def test_eigen_cam_is_the_same_for_every_class_and_head():

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["border_share", "concentration", "heat_shares", "moved_share"]
+__all__ = ["agreement", "border_share", "concentration", "corner_share", "heat_shares", "moved_share"]
 
 BORDER = 0.1  # width of the border, as a share of the picture's height and width
+CORNER = 0.25  # length of a corner's sides, as a share of the picture's height and width
 
 
 def heat_shares(maps: np.ndarray) -> np.ndarray:
@@ -62,8 +63,41 @@ def border_share(shares: np.ndarray) -> np.ndarray:
     >>> round(border_share(heat_shares(np.ones((7, 7)))).item(), 6)
     0.36
     """
-    inside = [_inside(cells) for cells in shares.shape[-2:]]
+    inside = [_inside(cells, BORDER) for cells in shares.shape[-2:]]
     return 1 - np.einsum("...ij,i,j->...", shares, *inside)
+
+
+def corner_share(shares: np.ndarray) -> np.ndarray:
+    """Say which share of the heat lies in the four corners, each a quarter of the picture's height and width.
+
+    Args:
+        shares: (..., h, w) from `heat_shares`.
+
+    Returns:
+        (...): 0 to 1; 0.25 where the heat is spread evenly.
+
+    >>> corner_share(heat_shares(np.ones((8, 8)))).item()
+    0.25
+    """
+    outside = [1 - _inside(cells, CORNER) for cells in shares.shape[-2:]]
+    return np.einsum("...ij,i,j->...", shares, *outside)
+
+
+def agreement(shares: np.ndarray) -> float:
+    """Say how far maps lie in the same place: the heat that two of them share, in the mean over all pairs.
+
+    Args:
+        shares: (M, h, w) from `heat_shares`, of different pictures.
+
+    Returns:
+        0 where no two maps share a cell, 1 where all are alike; NaN for fewer than two maps with any heat.
+
+    >>> agreement(heat_shares(np.array([[[1.0, 1.0]], [[1.0, 0.0]]])))
+    0.5
+    """
+    some = shares[~np.isnan(shares).any(axis=(-2, -1))].reshape(-1, shares[0].size)
+    pairs = [np.minimum(one, other).sum() for index, one in enumerate(some) for other in some[:index]]
+    return float(np.mean(pairs)) if pairs else float("nan")
 
 
 def moved_share(before: np.ndarray, now: np.ndarray) -> np.ndarray:
@@ -82,7 +116,7 @@ def moved_share(before: np.ndarray, now: np.ndarray) -> np.ndarray:
     return np.abs(now - before).sum(axis=(-2, -1)) / 2
 
 
-def _inside(cells: int) -> np.ndarray:
-    """The share of each of `cells` equal cells that lies inside the border, along one side of the picture."""
-    edges = np.linspace(0, 1, cells + 1).clip(BORDER, 1 - BORDER)
+def _inside(cells: int, border: float) -> np.ndarray:
+    """The share of each of `cells` equal cells that lies inside a border, along one side of the picture."""
+    edges = np.linspace(0, 1, cells + 1).clip(border, 1 - border)
     return np.diff(edges) * cells

@@ -28,6 +28,22 @@ def fetch_weights(model: keras.Model) -> None:
         model.jax_state_sync()
 
 
+def is_chief(model: keras.Model) -> bool:
+    """Whether this process is the one that writes for all, where several train a model together."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        extended = getattr(getattr(model, "distribute_strategy", None), "extended", None)
+        return bool(getattr(extended, "should_save_summary", True))
+    if backend == "jax":
+        import jax
+
+        return bool(jax.process_index() == 0)
+    import torch
+
+    is_one_of_many = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not is_one_of_many or torch.distributed.get_rank() == 0
+
+
 def compile_function(
     function: Callable[..., Any],
     signature: Sequence[tuple[tuple[int | None, ...], str]],

@@ -1,4 +1,4 @@
-"""Show in TensorBoard where a network looks, epoch by epoch, while it trains."""
+"""Show in TensorBoard where a network looks, epoch by epoch, while it trains: when to look, and where to put it."""
 
 from __future__ import annotations
 
@@ -9,57 +9,63 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_cam import attention
-from keras_cam.card import probe_card
-from keras_cam.errors import InvalidDataError, InvalidOptionError
+from keras_cam.backend import is_chief
+from keras_cam.errors import InvalidOptionError
 from keras_cam.explainer import Explainer
-from keras_cam.explanation import Explanation
-from keras_cam.heatmap import limits_of
-from keras_cam.probes import Probes, ProbeSource
-from keras_cam.render import encode_jpeg
-from keras_cam.tensorboard.writer import SummaryWriter, check_writable
+from keras_cam.inputs import load_inputs
+from keras_cam.looks import Look, look_at, watermark
+from keras_cam.schedule import Schedule
+from keras_cam.sinks import FileSink, TensorBoardSink
+from keras_cam.tensorboard.writer import check_writable
+from keras_cam.watching import Watching
 
 __all__ = ["CAMCallback"]
 
 logger = logging.getLogger("keras_cam")
-
-PICTURE = (
-    "Left the picture, right where the model finds evidence for the class that it predicts. The numbers beside the "
-    "colours are in units of the class's score before softmax or sigmoid."
-)
-NUMBERS = {
-    "probability_of_true_class": "Mean over the probes of the probability that the model gives to the true class.",
-    "concentration": "How small the area is that holds half of the heat: 0 spread evenly, near 1 all in one spot.",
-    "share_in_border": "Share of the heat within a tenth of the picture's sides: 0.36 if spread evenly. "
-    "High: the model may be looking at a mark or a frame.",
-    "moved_since_last": "Share of the heat that lies elsewhere than the last time: 0 nothing moved, 1 everything.",
-}
+LOGGED = {"energy_inside": "val_cam_energy"}  # short for what is asked for most
 
 
 class CAMCallback(keras.callbacks.Callback):
-    """Draws class activation maps of a few fixed images into TensorBoard while the model trains.
+    """Draws class activation maps of a few images into TensorBoard while the model trains, and says where it looks.
 
     The images, the probes, are chosen once, spread over the classes. For each there is one card in TensorBoard's
-    Images tab under `<log_dir>/cam`: the picture, the map of the predicted class over it, and below them the epoch,
-    the true class, and the predicted class with its probability, a red bar and a cross where it is wrong. Scalars
-    beside them say in numbers where the model looks. Steps and epochs are counted from 0, as Keras does in TensorBoard.
+    Images tab under `<log_dir>/cam`: the picture, the map of the predicted class over it, that of the true class where
+    it is another, and below them the epoch, the true class, and the predicted class with its probability, a red bar
+    and a cross where it is wrong. The CAM tab has the maps themselves. Scalars say in numbers where the model looks;
+    `logs` gets them as `val_cam_concentration`, `val_cam_energy` and so on, for `EarlyStopping`,
+    `ModelCheckpoint` and `CSVLogger` that come later in the list of callbacks. Steps and epochs are counted from 0, as
+    Keras does in TensorBoard.
 
-    Start TensorBoard with `tensorboard --logdir logs --samples_per_plugin images=1000`, for it keeps 10 pictures a card
-    otherwise. Training is left as it is: the weights come out the same to the last bit. One thing is out of reach: a
-    data set that shuffles or augments moves on when it is read, so give the callback another object than the one that
-    `fit` reads, such as the validation data.
+    Start TensorBoard with `tensorboard --logdir logs --samples_per_plugin images=1000`, for its Images tab keeps 10
+    pictures a card otherwise. Training is left as it is: the weights come out the same to the last bit. One thing is
+    out of reach: a data set that shuffles or augments moves on when it is read, so give the callback another object
+    than the one that `fit` reads, such as the validation data.
 
     Args:
         data: where probes are taken from, as the model takes them (or as `preprocess` does): images
             (n, height, width, channels), a tuple `(x, y)`, a `tf.data.Dataset`, a `keras.utils.PyDataset` or another
-            iterable of batches. Labels are whole numbers, one-hot rows, or absent.
+            iterable of batches, a directory with a subdirectory of pictures for each class, or a dict of such data by
+            the name of a group. Labels are whole numbers, one-hot rows, or absent.
         log_dir: the directory given to `keras.callbacks.TensorBoard`, if there is one; this callback writes into its
-            subdirectory `cam`.
-        every: draw at every so many epochs, at least 1.
-        num_probes: how many images to follow, at least 1.
-        class_names: names of the classes, in the order of their indices; default: their numbers.
+            subdirectory `cam`. None: nothing is written for TensorBoard.
+        every: look at every so many epochs, at least 1, or "100 batches"; the first and the last epoch always.
+        num_probes: how many images to follow, at least 1; of each group, if there are groups.
+        probes: "spread" (default): over the classes, once; "worst": at each look those that the model is most
+            confidently wrong about, found by reading all of `data`.
+        classes: which maps: "predicted", "true", "topK", an index or name, or several of these; default: "predicted"
+            and "true", the latter where it is another. The first one is what the numbers are about.
+        boxes: where the object is in each image of `data` (arrays or a directory): (left, top, right, bottom) in
+            pixels, or several; a dict of these where `data` is one.
+        masks: the same as arrays (height, width), true on the object.
+        before_training: True looks once before the first epoch, at the epoch before it (-1 for the first).
+        max_share: the share of the training time that looking may take, such as 0.05; looks that would take more are
+            left out, but for the first and the last. Default: no limit.
+        save_dir: a directory for the cards as PNG files, and a strip and an animated GIF of each probe at the end.
+        on_look: called with each `keras_cam.looks.Look`: step, maps and numbers.
+        tensorboard: the `keras.callbacks.TensorBoard` of the same training, whose `log_dir` is then used.
+        image_format: of the cards in TensorBoard: "jpeg" (default) or "png".
+        class_names: names of the classes, in the order of their indices; default: those of the directory, or numbers.
         preprocess: what turns the images of `data` into the model's input, such as
             `keras.applications.resnet50.preprocess_input`; default: nothing is changed.
         value_range: (black, white) of the images; default: (0, 255) for integers, and for floats the first of
@@ -67,9 +73,10 @@ class CAMCallback(keras.callbacks.Callback):
         on_error: "log" (default): what goes wrong while training is logged, each thing once, and training goes on;
             "raise": it ends the training.
         seed: of the choice of probes.
+        **options: `method`, `target`, `layer`, `output`, `fit`, `batch_size` and the rest, as for `Explainer`.
 
     Raises:
-        InvalidDataError: data that no probes can be taken from.
+        InvalidDataError: data that no probes can be taken from, or boxes that do not fit them.
         InvalidOptionError: an argument outside its range, or a `log_dir` that cannot be written to.
 
     Example:
@@ -80,102 +87,151 @@ class CAMCallback(keras.callbacks.Callback):
         >>> model.compile("sgd", "sparse_categorical_crossentropy")
         >>> x, y = np.random.default_rng(0).uniform(size=(10, 8, 8, 3)), np.arange(10) % 2
         >>> history = model.fit(x[:6], y[:6], verbose=0, callbacks=[CAMCallback((x[6:], y[6:]), log_dir)])
-        >>> os.listdir(log_dir)
-        ['cam']
+        >>> os.listdir(log_dir), "val_cam_concentration" in history.history
+        (['cam'], True)
     """
+
+    _last: Look | None
+    _looked_at: int | None
+    _epoch: int | None
+    _numbers: dict[str, float]
+    _alarmed: bool
+    _said_late: bool
+    _explained: keras.Model | None
+    _explainer: Explainer
 
     def __init__(
         self,
         data: Any,
-        log_dir: str | os.PathLike[str] = "logs",
+        log_dir: str | os.PathLike[str] | None = "logs",
         *,
-        every: int = 1,
+        every: int | str = 1,
         num_probes: int = 8,
+        probes: str = "spread",
+        classes: Any = ("predicted", "true"),
+        boxes: Any = None,
+        masks: Any = None,
+        before_training: bool = False,
+        max_share: float | None = None,
+        save_dir: str | os.PathLike[str] | None = None,
+        on_look: Callable[[Look], Any] | None = None,
+        tensorboard: Any = None,
+        image_format: str = "jpeg",
         class_names: Sequence[str] | None = None,
         preprocess: Callable[[Any], Any] | None = None,
         value_range: tuple[float, float] | None = None,
         on_error: str = "log",
         seed: int = 0,
+        **options: Any,
     ) -> None:
         super().__init__()
-        self.every = _positive(every, "every")
-        self.num_probes = _positive(num_probes, "num_probes")
         if on_error not in ("log", "raise"):
             raise InvalidOptionError(f"on_error must be 'log' or 'raise'. Received: {on_error!r}.")
+        if image_format not in ("jpeg", "png"):
+            raise InvalidOptionError(f"image_format must be 'jpeg' or 'png'. Received: {image_format!r}.")
         self.on_error = on_error
-        self.seed = seed
-        self.log_dir = os.path.join(os.fspath(log_dir), "cam")
-        check_writable(self.log_dir)
-        self._options: dict[str, Any] = {
-            "class_names": class_names,
-            "preprocess": preprocess,
-            "value_range": value_range,
-        }
-        source = ProbeSource(data)
-        self._probes: Probes | ProbeSource = source.choose(self.num_probes, seed=seed) if source.in_memory else source
-        self._writer = SummaryWriter(self.log_dir)
-        self._explained: keras.Model | None = None
-        self._explainer: Explainer
-        self._last_shares: np.ndarray | None = None
-        self._logged: set[str] = set()
+        self._schedule = Schedule(every, max_share)
+        self._before_training = before_training
+        self._watching = Watching(data, num_probes, probes, classes, boxes, masks, seed)
+        names = self._watching.class_names if class_names is None else class_names
+        self._options = {"class_names": names, "preprocess": preprocess, "value_range": value_range, **options}
+        log_dir = log_dir if tensorboard is None else tensorboard.log_dir
+        self.log_dir = None if log_dir is None else os.path.join(os.fspath(log_dir), "cam")
+        self._sinks: list[Callable[[Look], Any]] = []
+        for directory, sink in (
+            (self.log_dir, lambda path: TensorBoardSink(path, image_format)),
+            (save_dir, lambda path: FileSink(path)),
+        ):
+            if directory is not None:
+                check_writable(os.fspath(directory))
+                self._sinks.append(sink(os.fspath(directory)))
+        self._sinks += [] if on_look is None else [on_look]
+        self._explained = None
+        self._forget()
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Prepare for the model that is to be trained, and find out now whether it can be explained."""
-        self._last_shares = None
-        self._logged = set()
+        self._end_sinks()  # a training that was interrupted has left them open
+        self._forget()
+        self._schedule.begin()
         with self._reporting("before training"):
-            self._writer.close()  # a training that was interrupted has left it open
             if self.model.built:  # a Sequential without an Input may be built by its first batch only
                 self._prepare()
 
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Look before the first epoch, if that is asked for."""
+        if self._before_training and self._epoch is None and self._looked_at is None and self.model.built:
+            self._look(epoch - 1, "epoch")
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Look, if it is a batch to look at."""
+        self._batches += 1
+        if self._schedule.is_batch(self._batches):
+            self._look(self._batches, "batch")
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Draw the probes, if it is an epoch to draw."""
-        if (epoch + 1) % self.every == 0:
-            with self._reporting(f"at epoch {epoch}"):
-                explainer, probes = self._prepare()
-                self._write(explainer(probes.images, classes="top1"), probes.labels, epoch)
+        """Look, if it is an epoch to look at, and add the numbers to the logs."""
+        self._epoch = epoch
+        last = (self.params or {}).get("epochs")
+        if self._schedule.is_epoch(epoch, is_last=last is not None and epoch + 1 >= last):
+            self._look(epoch, "epoch")
+        if logs is not None and self._last is not None:
+            logs.update({LOGGED.get(name, f"val_cam_{name}"): value for name, value in self._numbers.items()})
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Close the event file."""
-        with self._reporting("after training"):
-            self._writer.close()
+        """Look at what came out, where training has stopped between two looks; close the files."""
+        if self._epoch is not None and self._schedule.unit == "epoch" and self._looked_at != self._epoch:
+            self._look(self._epoch, "epoch")
+        self._end_sinks()
 
-    def _prepare(self) -> tuple[Explainer, Probes]:
+    def _look(self, step: int, unit: str) -> None:
+        if not is_chief(self.model):
+            return
+        with self._reporting(f"at {unit} {step}"), self._schedule.timed():
+            explainer = self._prepare()
+            watched = self._watching.watched(explainer)
+            inputs = load_inputs(explainer.head.cut, watched.images, explainer.fit)
+            result = explainer.explain_loaded(inputs, self._watching.columns(watched, explainer))
+            last = self._last if self._last is not None and len(self._last.watched.images) == len(inputs) else None
+            look = look_at(result, watched, step, unit, last)
+            self._last, self._looked_at = look, step
+            self._numbers = {**dict.fromkeys(self._numbers, float("nan")), **look.means}
+            words = watermark(look)
+            if words is not None and not self._alarmed:
+                self._alarmed = True
+                logger.warning("\nCAMCallback, %s %s: %s", unit, step, words)
+            for sink in self._sinks:
+                sink(look)
+        if self._schedule.is_late and not self._said_late:
+            self._said_late = True
+            logger.warning("\nCAMCallback: %s", self._schedule.words)
+
+    def _prepare(self) -> Explainer:
         model = self.model  # on JAX, asking for it brings its weights up to date
         if model is not self._explained:
             self._explainer = Explainer(model, **self._options)
             self._explained = model
-        num_classes = self._explainer.num_classes
-        if isinstance(self._probes, ProbeSource):
-            self._probes = self._probes.choose(self.num_probes, seed=self.seed, num_classes=num_classes)
-        probes = self._probes
-        if probes.labels is not None and probes.labels.max() >= num_classes:
-            raise InvalidDataError(
-                f"Labels must lie in 0..{num_classes - 1}, for the model tells {num_classes} classes apart. "
-                f"Received: label {probes.labels.max()} in the data given to CAMCallback."
-            )
-        return self._explainer, probes
+            self._watching.prepare(self._explainer.num_classes)
+        return self._explainer
 
-    def _write(self, result: Explanation, labels: np.ndarray | None, epoch: int) -> None:
-        shares = attention.heat_shares(result.maps[:, 0])
-        heatmaps = result.heatmaps(None)
-        for index, (picture, heatmap) in enumerate(zip(result.images, heatmaps, strict=True)):
-            label = None if labels is None else int(labels[index])
-            lines = caption_lines(result, index, label, epoch, empty=bool(np.isnan(shares[index]).any()))
-            wrong = label is not None and label != result.class_indices[index, 0]
-            low, high = (float(end.item()) for end in limits_of(heatmap[0]))
-            card = probe_card(picture, heatmap[0], (low, high), lines, wrong=wrong)
-            height, width = card.shape[:2]
-            tag = f"cam/probe_{index:02d}"
-            self._writer.image(
-                tag, encode_jpeg(card, quality=90), width=width, height=height, step=epoch, description=PICTURE
-            )
-        for name, values in _numbers(result, labels, shares, self._last_shares).items():
-            if not np.isnan(values).all():
-                mean = float(np.nanmean(values))
-                self._writer.scalar(f"cam/{name}", mean, step=epoch, description=NUMBERS[name])
-        self._writer.flush()
-        self._last_shares = shares
+    def _forget(self) -> None:
+        """Start afresh, for a new training."""
+        self._last = self._looked_at = self._epoch = None
+        self._batches = 0
+        self._numbers = {}
+        self._alarmed = self._said_late = False
+        self._logged: set[str] = set()
+
+    def _end_sinks(self) -> None:
+        for sink in self._sinks:
+            if hasattr(sink, "end"):
+                with self._reporting("after training"):
+                    sink.end()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What can be copied or sent to another process: all but the model, and what was made for it."""
+        state = {name: value for name, value in self.__dict__.items() if name not in ("_model", "_explainer")}
+        return {**state, "_explained": None, "_last": None, "_model": None}
 
     @contextmanager
     def _reporting(self, when: str) -> Iterator[None]:
@@ -195,33 +251,3 @@ class CAMCallback(keras.callbacks.Callback):
                     when,
                     message,
                 )
-
-
-def caption_lines(result: Explanation, index: int, label: int | None, epoch: int, *, empty: bool) -> list[str]:
-    """Say what stands below a probe: epoch, true class, predicted class, probability, and whether the map is empty."""
-    first, second = f"epoch {epoch}", f"predicted: {result.title(index)}"
-    if label is not None:
-        first += f"   true: {result.class_name(label)} {result.probabilities[index, label]:.1%}"
-        second = f"{'✓' if label == result.class_indices[index, 0] else '✗'} {second}"
-    return [first, second, *(["empty map: nothing in the picture speaks for it"] if empty else [])]
-
-
-def _numbers(
-    result: Explanation, labels: np.ndarray | None, shares: np.ndarray, last_shares: np.ndarray | None
-) -> dict[str, np.ndarray]:
-    """The numbers of each probe; NaN where there is none."""
-    numbers = {
-        "concentration": attention.concentration(shares),
-        "share_in_border": attention.border_share(shares),
-    }
-    if labels is not None:
-        numbers["probability_of_true_class"] = result.probabilities[np.arange(len(labels)), labels]
-    if last_shares is not None and last_shares.shape == shares.shape:
-        numbers["moved_since_last"] = attention.moved_share(last_shares, shares)
-    return numbers
-
-
-def _positive(number: Any, name: str) -> int:
-    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-        raise InvalidOptionError(f"{name} must be a whole number, at least 1. Received: {name}={number!r}.")
-    return int(number)

@@ -9,7 +9,7 @@ import numpy as np
 from keras_cam.colors import color_bar
 from keras_cam.heatmap import normalize
 from keras_cam.images import resize
-from keras_cam.render import beside, caption, fitted, overlay
+from keras_cam.render import beside, caption, contact_sheet, fitted, overlay
 from keras_cam.text import PAPER
 
 __all__ = ["CARD_WIDTH", "probe_card"]
@@ -25,11 +25,11 @@ RIGHT, WRONG = (255, 255, 255), (214, 39, 40)
 def probe_card(
     picture: np.ndarray, heatmap: np.ndarray, limits: tuple[float, float], lines: Sequence[str], *, wrong: bool = False
 ) -> np.ndarray:
-    """Draw a picture, the same picture under its heat map, a colour bar with numbers, and lines of text below.
+    """Draw a picture, the same picture under each heat map, a colour bar with numbers, and lines of text below.
 
     Args:
         picture: uint8 RGB (height, width, 3).
-        heatmap: (h, w), in the units that the colour bar shall show.
+        heatmap: (h, w), or several (C, h, w) to draw below each other, in the units that the colour bar shall show.
         limits: what the colour bar's ends stand for; equal ones draw an empty map.
         lines: the caption.
         wrong: True draws a red bar between pictures and caption.
@@ -43,10 +43,13 @@ def probe_card(
     scaled = fitted(picture, SIDE)
     size = scaled.shape[:2]
     low, high = limits
-    heat = normalize(resize(heatmap, size), limits) if high > low else np.zeros(size, np.float32)
-    shown = beside([scaled, overlay(scaled, heat), _bar(max(size[0], 3 * BAR_TEXT), limits)], gap=GAP)
+    shown = []
+    for index, heat in enumerate(heatmap if heatmap.ndim == 3 else heatmap[np.newaxis]):
+        shares = normalize(resize(heat, size), limits) if high > low else np.zeros(size, np.float32)
+        left = np.full_like(scaled, PAPER[0]) if index else scaled  # the picture stays where it is
+        shown.append(beside([left, overlay(scaled, shares), _bar(max(size[0], 3 * BAR_TEXT), limits)], gap=GAP))
     mark = np.full((MARK_HEIGHT, CARD_WIDTH, 3), WRONG if wrong else RIGHT, np.uint8)
-    return caption(np.concatenate([_widened(shown, CARD_WIDTH, centred=True), mark]), lines)
+    return caption(np.concatenate([_widened(contact_sheet(shown, 1, gap=GAP), CARD_WIDTH, centred=True), mark]), lines)
 
 
 def _bar(height: int, limits: tuple[float, float]) -> np.ndarray:

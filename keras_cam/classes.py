@@ -22,7 +22,7 @@ def resolve_classes(
     Args:
         classes: a class index, a class name, "top1" / "top3" / "topK" (the K most probable of each image), "all", a
             list or tuple of these (the same for every image), or an integer array: (N,) one class per image, (N, C)
-            several.
+            several. A list may hold arrays (N,) too: ["top1", labels].
         num_images: N.
         num_classes: how many classes the model tells apart.
         class_names: their names, in order; needed to ask by name.
@@ -45,8 +45,14 @@ def resolve_classes(
     asked = list(classes) if isinstance(classes, (list, tuple, range)) else [classes]
     if not asked:
         raise InvalidClassError("No class to explain. Received: an empty list. Name at least one, or pass 'top1'.")
-    indices = [index for one in asked for index in _resolve_one(one, num_classes, class_names)]
-    return np.tile(np.asarray(indices, "int32"), (num_images, 1))
+    columns = []
+    for one in asked:
+        if getattr(one, "ndim", 0) == 1:
+            columns.append(_per_image(np.asarray(one), num_images, num_classes))
+        else:
+            indices = _resolve_one(one, num_classes, class_names)
+            columns.append(np.tile(np.asarray(indices, "int32"), (num_images, 1)))
+    return np.concatenate(columns, axis=1)
 
 
 def adds_an_axis(classes: Any) -> bool:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import random
 import sys
-import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from keras_cam.errors import CAMWarning, InvalidDataError
+from keras_cam.errors import InvalidDataError
+from keras_cam.files import Files, find_pictures
 from keras_cam.images import load_images
+from keras_cam.spread import MAX_READ, drawn, first_spread
 
 __all__ = ["MAX_READ", "ProbeSource", "Probes", "class_labels"]
 
-MAX_READ = 4096  # images, or batches without any, read of a data set at most: it may never end
 WANTED = (
     "Give images x of shape (n, height, width, channels), a tuple (x, y), or a tf.data.Dataset, "
-    "keras.utils.PyDataset or other iterable (one that can be read again) of such images or tuples."
+    "keras.utils.PyDataset or other iterable (one that can be read again) of such images or tuples, or a directory "
+    "with a subdirectory of pictures for each class."
 )
 
 
@@ -33,22 +34,27 @@ class Probes:
     Attributes:
         images: arrays (height, width, channels) in the data's own dtype.
         labels: int64 class of each, or None where the data have none.
+        indices: which of the data each is, for data in memory; None for a data set that is read from its start.
     """
 
     images: list[np.ndarray]
     labels: np.ndarray | None
+    indices: np.ndarray | None = None
 
 
 class ProbeSource:
     """Data to take probes from; what is wrong with it is said at construction, as far as it shows without reading.
 
     Args:
-        data: images (n, height, width, channels); a tuple `(x, y)` or `(x, y, sample_weight)`; or a data set of these,
-            in batches or image by image. Labels may be integers (n,), a column (n, 1), or one row of probabilities
-            per image (n, num_classes), as one-hot labels are.
+        data: images (n, height, width, channels); a tuple `(x, y)` or `(x, y, sample_weight)`; a data set of these,
+            in batches or image by image; or a directory with a subdirectory of pictures for each class. Labels may be
+            integers (n,), a column (n, 1), or one row of probabilities per image (n, num_classes), as one-hot labels
+            are.
 
     Attributes:
-        in_memory: True for arrays, from which probes can be chosen at once; False for what has to be read.
+        in_memory: True for arrays and directories, from which probes can be chosen at once; False for what has to be
+            read from its start.
+        class_names: names of the subdirectories of a directory, in order; else None.
 
     Raises:
         InvalidDataError: data that no probes can be taken from.
@@ -60,15 +66,20 @@ class ProbeSource:
     """
 
     def __init__(self, data: Any) -> None:
+        self.class_names: tuple[str, ...] | None = None
+        if isinstance(data, (str, os.PathLike)):
+            files = find_pictures(data)
+            self.class_names = files.class_names
+            data = (files, files.labels)
         self._data = data
         self._is_pydataset = _is_instance(data, "keras", "utils.PyDataset")
         self.in_memory = not self._is_pydataset and (isinstance(data, tuple) or hasattr(data, "shape"))
         if self.in_memory:
             images, labels = _split(data)
             shape = tuple(getattr(images, "shape", ()))
-            if len(shape) != 4 or shape[0] == 0:
+            if not isinstance(images, Files) and (len(shape) != 4 or shape[0] == 0):
                 raise InvalidDataError(f"No probes can be taken from {_words(images)}. {WANTED}")
-            self._labels = None if labels is None else class_labels(labels, shape[0])
+            self._labels = None if labels is None else class_labels(labels, len(images))
         elif _is_instance(data, "tensorflow", "data.Dataset"):
             images, labels = _split(data.element_spec)
             rank = getattr(getattr(images, "shape", ()), "rank", 0)
@@ -77,7 +88,7 @@ class ProbeSource:
             if isinstance(labels, dict | list | tuple):
                 raise InvalidDataError(_labels_wanted(f"a {type(labels).__name__} of labels"))
         elif not self._is_pydataset and (
-            isinstance(data, str | list | dict) or not hasattr(data, "__iter__") or hasattr(data, "__next__")
+            isinstance(data, list | dict) or not hasattr(data, "__iter__") or hasattr(data, "__next__")
         ):
             raise InvalidDataError(f"No probes can be taken from {_words(data)}. {WANTED}")
 
@@ -99,16 +110,36 @@ class ProbeSource:
         generator = np.random.default_rng(seed)
         if self.in_memory:
             images, _ = _split(self._data)
-            chosen = _drawn(self._labels, len(images), num_probes, generator)
+            chosen = drawn(self._labels, len(images), num_probes, generator)
             arrays, _ = load_images([images[int(index)] for index in chosen])
-            return Probes(arrays, None if self._labels is None else self._labels[chosen])
+            return Probes(arrays, None if self._labels is None else self._labels[chosen], chosen)
         with _global_random_state_kept():
-            samples = _first_spread(self._samples(generator), num_probes, num_classes)
+            samples = first_spread(self._samples(generator), num_probes, num_classes)
         if not samples:
             raise InvalidDataError(f"No probes can be taken from a data set without images. {WANTED}")
         samples = sorted(samples, key=lambda sample: -1 if sample[1] is None else sample[1])
         labels = [label for _, label in samples if label is not None]
         return Probes([np.array(image) for image, _ in samples], np.array(labels, np.int64) if labels else None)
+
+    def samples(self, seed: int) -> Iterator[tuple[np.ndarray, int | None, int | None]]:
+        """Go through the data image by image, `MAX_READ` at most.
+
+        Args:
+            seed: of the order of a PyDataset's batches.
+
+        Yields:
+            The image, its class or None, and its index among data in memory or None.
+        """
+        if self.in_memory:
+            images, _ = _split(self._data)
+            for index in range(min(len(images), MAX_READ)):
+                (array,), _ = load_images([images[index]])
+                yield array, None if self._labels is None else int(self._labels[index]), index
+            return
+        with _global_random_state_kept():
+            for sample in itertools.islice(self._samples(np.random.default_rng(seed)), MAX_READ):
+                if sample is not None:
+                    yield *sample, None
 
     def _samples(self, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, int | None] | None]:
         """Go through a data set image by image; None for a batch without any."""
@@ -165,68 +196,6 @@ def class_labels(labels: Any, count: int) -> np.ndarray:
     if not (np.isfinite(column).all() and (column >= 0).all() and (column == np.floor(column)).all()):
         raise InvalidDataError(_labels_wanted(f"{words} with values from {column.min():g} to {column.max():g}"))
     return column.astype(np.int64)
-
-
-def _drawn(labels: np.ndarray | None, count: int, num_probes: int, generator: np.random.Generator) -> np.ndarray:
-    """Draw indices of images: one of each class in turn until there are enough, the classes in a drawn order."""
-    shuffled = generator.permutation(count)
-    if labels is None:
-        return np.sort(shuffled[:num_probes])
-    _, classes, class_sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
-    turns = np.empty(count, np.int64)
-    turns[by_class] = np.concatenate([np.arange(size) for size in class_sizes])
-    place_in_turn = generator.permutation(len(class_sizes))
-    chosen = np.lexsort((place_in_turn[classes], turns))[:num_probes]
-    return chosen[np.lexsort((chosen, labels[chosen]))]
-
-
-def _first_spread(
-    samples: Iterator[tuple[np.ndarray, int | None] | None], num_probes: int, num_classes: int | None
-) -> list[tuple[np.ndarray, int | None]]:
-    """Keep the first samples that spread over the classes; never more than `num_probes` at a time."""
-    kept: list[tuple[np.ndarray, int | None]] = []
-    for read, sample in enumerate(samples):
-        if read == MAX_READ:
-            _warn_not_spread(kept, num_classes)
-            break
-        if sample is None:
-            continue
-        counts = Counter(label for _, label in kept)
-        if len(kept) == num_probes:
-            most, number = counts.most_common(1)[0]
-            if counts[sample[1]] + 1 >= number:
-                continue
-            last = max(index for index, (_, label) in enumerate(kept) if label == most)
-            counts[most] -= 1
-            del kept[last]
-        kept.append(sample)
-        counts[sample[1]] += 1
-        if len(kept) == num_probes and _is_spread(counts, num_probes, num_classes):
-            break
-    return kept
-
-
-def _is_spread(counts: Counter[int | None], num_probes: int, num_classes: int | None) -> bool:
-    """Say whether more reading could not make the classes more equal."""
-    if None in counts:
-        return True
-    if num_classes is None:
-        return False
-    numbers = [number for number in counts.values() if number]
-    return len(numbers) >= min(num_classes, num_probes) and max(numbers) - min(numbers) <= 1
-
-
-def _warn_not_spread(kept: list[tuple[np.ndarray, int | None]], num_classes: int | None) -> None:
-    classes = sorted({label for _, label in kept if label is not None})
-    of_all = "" if num_classes is None else f" of {num_classes}"
-    warnings.warn(
-        f"CAMCallback read {MAX_READ} images without coming to the end of the data set, and stopped there. The "
-        f"{len(kept)} probes chosen are of the classes {classes}{of_all}. If others are wanted, shuffle the data set "
-        f"or give arrays (x, y).",
-        CAMWarning,
-        stacklevel=2,
-    )
 
 
 def _split(element: Any) -> tuple[Any, Any]:

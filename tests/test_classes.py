@@ -102,3 +102,10 @@ def test_classes_that_the_model_does_not_have(classes, names, words):
     with pytest.raises(InvalidClassError) as caught:
         resolve_classes(classes, 2, 4, names)
     assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_a_list_with_a_class_for_each_image():
+    labels = np.array([2, 0, 1])
+    assert resolve_classes(["top2", labels], 3, 3).tolist() == [[-1, -2, 2], [-1, -2, 0], [-1, -2, 1]]
+    with pytest.raises(InvalidClassError, match="one row per image"):
+        resolve_classes(["top1", labels], 4, 3)

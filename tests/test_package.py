@@ -60,7 +60,10 @@ STAGES = (
     ("diagnosis", "film"),
     ("explainer",),
     # doors
-    ("shapes", "probes", "tensorboard"),
+    ("shapes", "spread", "files", "truth", "tensorboard"),
+    ("probes",),
+    ("worst", "looks", "schedule"),
+    ("watching", "sinks"),
     ("callback",),
     ("demo",),
     ("cli",),

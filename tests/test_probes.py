@@ -242,7 +242,6 @@ def test_an_empty_data_set_is_an_error(tf):
         (np.zeros((0, 4, 4, 3)), r"shape \(0, 4, 4, 3\)"),
         ([np.zeros((4, 4, 3))], "type list"),
         (None, "NoneType"),
-        ("folder", "type str"),
         (({"image": pictures(2)}, [0, 1]), "type dict"),
         ((pictures(2), [0, 1], [1, 1], 4), "4 things"),
         ((pictures(1) for _ in range(2)), "generator"),

@@ -1,0 +1,106 @@
+"""Where the object is, as the user knows it, and how far a map lies on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_cam.boxes import Box, as_boxes, best_iou, find_boxes
+from keras_cam.errors import InvalidDataError
+
+__all__ = ["Truth", "find_truth", "inside_numbers"]
+
+PAPERS_THRESHOLD = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Where the object is in one picture.
+
+    Attributes:
+        mask: (height, width) bool, true on the object.
+        boxes: boxes around it, in pixels.
+    """
+
+    mask: np.ndarray
+    boxes: tuple[Box, ...]
+
+
+def find_truth(pictures: Sequence[np.ndarray], chosen: Sequence[int], boxes: Any, masks: Any) -> list[Truth]:
+    """Where the objects are in the pictures chosen from some data.
+
+    Args:
+        pictures: (height, width, ...) each.
+        chosen: the index of each among the data.
+        boxes: one entry for each of the data: a box (left, top, right, bottom) in pixels, or several; or None.
+        masks: one (height, width) array for each of the data, true on the object; or None.
+
+    Returns:
+        One for each picture.
+
+    Raises:
+        InvalidDataError: too few entries, a box outside its picture, or a mask of another size.
+    """
+    name, values = ("boxes", boxes) if masks is None else ("masks", masks)
+    if len(values) <= max(chosen):
+        raise InvalidDataError(
+            f"{name} holds an entry for each image of the data. Received: {len(values)} entries, and image "
+            f"{max(chosen)} is wanted."
+        )
+    found = []
+    for picture, index in zip(pictures, chosen, strict=True):
+        size = picture.shape[:2]
+        if masks is not None:
+            found.append(_from_mask(np.asarray(masks[index]), size, index))
+            continue
+        mask = np.zeros(size, bool)
+        several = as_boxes(boxes[index])
+        for box in several:
+            left, top, right, bottom = (round(edge) for edge in box)
+            mask[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = True
+        if not mask.any():
+            raise InvalidDataError(
+                f"boxes[{index}] must cover some of its picture of {size[1]} x {size[0]} pixels. Received: "
+                f"{boxes[index]!r}. Give (left, top, right, bottom) in pixels of the picture."
+            )
+        found.append(Truth(mask, tuple(several)))
+    return found
+
+
+def inside_numbers(heatmap: np.ndarray, truth: Truth) -> Mapping[str, float]:
+    """How far a map lies on the object.
+
+    Args:
+        heatmap: (height, width), signed, over the picture.
+        truth: where the object is.
+
+    Returns:
+        "energy_inside": share of the heat on the object (Wang et al. 2020, arXiv 1910.01279); "pointing": 1 where the
+        hottest pixel is on it, else 0 (Zhang et al. 2016, arXiv 1608.00507); "iou": overlap of the box of the largest
+        part above 0.2 of the maximum with the nearest true box. NaN where the map has no heat.
+    """
+    heat = np.maximum(heatmap, 0)
+    total = float(heat.sum())
+    if total == 0:
+        return dict.fromkeys(("energy_inside", "pointing", "iou"), float("nan"))
+    overlap = best_iou(find_boxes(heat / heat.max(), PAPERS_THRESHOLD), truth.boxes)
+    return {
+        "energy_inside": float(heat[truth.mask].sum()) / total,
+        "pointing": float(truth.mask.reshape(-1)[int(heat.argmax())]),
+        "iou": 0.0 if overlap is None else overlap,
+    }
+
+
+def _from_mask(mask: np.ndarray, size: tuple[int, ...], index: int) -> Truth:
+    mask = mask[..., 0] if mask.ndim == 3 and mask.shape[-1] == 1 else mask
+    if mask.shape != size or not mask.any():
+        raise InvalidDataError(
+            f"masks[{index}] must have the size {size} of its picture, and something inside. Received: "
+            f"{mask.shape}{'' if mask.any() else ', all zero'}."
+        )
+    rows, columns = np.nonzero(mask)
+    box = Box(int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+    return Truth(mask != 0, (box,))

@@ -47,6 +47,10 @@ class Mapper:
     ) -> None:
         if not layers:
             raise InvalidOptionError("layer must name a layer, or several. Received: an empty list.")
+        if method.at_pixels and len(layers) > 1:
+            raise InvalidOptionError(
+                f"This method maps the pixels of the image, whatever the layer. Received: layer={list(layers)!r}."
+            )
         self.functions: list[MapFunction] = [
             map_function_of(model, method, method_options, layer=layer, **choices) for layer in layers
         ]

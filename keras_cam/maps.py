@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -216,12 +216,30 @@ def map_function_of(
     if not isinstance(model, keras.Model):
         return MapFunction(model, method, method_options, **choices)  # which says what is wrong with it
     kept = _MAP_FUNCTIONS.setdefault(model, {})
-    key = (method, tuple(method_options.items()), tuple(choices.items()))
+    key = (method, *((name, _hashable(value)) for name, value in {**method_options, **choices}.items()))
     if key not in kept:
         kept[key] = MapFunction(model, method, method_options, **choices)
         if len(kept) > KEPT:
             del kept[next(iter(kept))]
     return kept[key].refresh()
+
+
+def _hashable(value: Any) -> Any:
+    """A value as part of a key; what cannot be, such as an array, by which object it is."""
+    return value if isinstance(value, Hashable) else _SameObject(value)
+
+
+class _SameObject:
+    """Equal to itself alone; holds its object, so that no other can take its place in memory."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _SameObject) and self._value is other._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
 
 
 def _run_at_once(

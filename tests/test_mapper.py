@@ -184,3 +184,17 @@ def test_a_signal_is_mirrored_in_time():
     back, _ = regrid(mirrored.maps, plain.grid, plain.grid, [(-1.0, 39.0)])
     found = explain(model, signals, classes=0, augment="flip")
     np.testing.assert_allclose(found.maps, (plain.maps + back) / 2, atol=1e-6)
+
+
+def test_pixels_have_no_layers_to_fuse():
+    with pytest.raises(InvalidOptionError, match="pixels"):
+        explain(network(), images(1), method="saliency", layer=["shallow", "deep"])
+
+
+def test_options_that_are_arrays():
+    model, pictures = network(), images(1)
+    black = explain(model, pictures, classes=0, method="integrated_gradients", samples=2)
+    array = explain(
+        model, pictures, classes=0, method="integrated_gradients", samples=2, baseline=np.zeros((24, 32, 3))
+    )
+    np.testing.assert_allclose(array.maps, black.maps, atol=1e-6)

@@ -102,3 +102,26 @@ def test_one_image_says_what_it_cannot_do(arguments, message, photo, tmp_path):
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_compare_methods_on_a_network_of_its_own_and_on_one_from_a_file(photo, tmp_path):
+    done = run("compare_methods.py", "--shapes", 32, "--samples", 2, "--max-channels", 4, "--out", "all", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    names = [line.split()[0] for line in lines if "forward passes" in line]
+    assert names == ["auto", *(name for name in keras_cam.METHODS if name != "cam")]
+    assert all("12x12" in line or "96x96" in line for line in lines if "forward passes" in line)
+    width, height = picture_size(tmp_path / "all" / "sheet.png")
+    assert width == 6 * 240 + 5 * 10 and height > 4 * 240
+
+    model = tmp_path / "gelu.keras"  # no ReLU to guide
+    layers = [keras.layers.Conv2D(3, 3, activation="gelu"), keras.layers.GlobalAveragePooling2D()]
+    keras.Sequential([keras.Input((32, 32, 3)), *layers, keras.layers.Dense(2)]).save(model)
+    few = ("--methods", "cam", "guided_backprop", "saliency", "--class-names", "a,b", "--class-index", 1)
+    done = run("compare_methods.py", "--model", model, "--image", photo, *few, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "guided_backprop              left out: Model " in done.stdout
+    assert picture_size(tmp_path / "compare-run" / "sheet.png")[0] == 3 * 240 + 2 * 10
+
+    done = run("compare_methods.py", "--model", model, "--image", photo, "--methods", "no_cam", cwd=tmp_path)
+    assert done.returncode == 1 and "method must be one of" in done.stderr and "Traceback" not in done.stderr

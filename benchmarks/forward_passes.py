@@ -1,0 +1,113 @@
+"""What a method costs, in units of the model's own compiled forward pass on the same batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_cam.maps import map_function_of
+from keras_cam.methods import METHODS
+
+SIDE = 224
+CHANGED = 32  # changed images of the methods that change images: one full batch for each sample
+SAMPLES = {"smooth_grad_cam_plus_plus": 4, "smooth_grad": 4, "integrated_gradients": 4, "ss_cam": 2, "is_cam": 2}
+MASKING = ("score_cam", "ss_cam", "is_cam")  # one forward pass for each channel and sample
+CONTROL = "forward pass"
+SHORTEST, LONGEST = 5, 31  # rounds
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One method on one model and batch, measured in pairs with the forward pass.
+
+    Attributes:
+        model: name of the model in keras.applications.
+        batch: how many images.
+        method: a key of `METHODS`, or `CONTROL`.
+        ratios: of each pair, the method's time over that of the forward pass before it.
+        units: how many samples (images per image, for methods that mask) were run beside the one forward pass; 0 where
+            the method was run as it stands.
+        whole: how many there are of these by the method's defaults.
+    """
+
+    model: str
+    batch: int
+    method: str
+    ratios: np.ndarray
+    units: int = 0
+    whole: int = 0
+
+    @property
+    def per_unit(self) -> np.ndarray:
+        """Quartiles of what one sample or channel costs, where there are any; else those of the whole."""
+        return np.percentile((self.ratios - 1) / self.units if self.units else self.ratios, [25, 50, 75])
+
+    @property
+    def in_all(self) -> float:
+        """Median of the whole by the method's defaults: measured, or 1 and so many units."""
+        return float(1 + self.per_unit[1] * self.whole if self.units else self.per_unit[1])
+
+
+def measure_costs(name: str, batch: int, methods: list[str], seconds: float, side: int = SIDE) -> Iterator[Cost]:
+    """Measure methods on a model of keras.applications with random weights.
+
+    Args:
+        name: the model.
+        batch: how many images, of which 32 is a multiple.
+        methods: keys of `METHODS`.
+        seconds: how long to measure each of them, about.
+        side: of the images, in pixels.
+    """
+    keras.utils.set_random_seed(0)
+    model = getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3))
+    images = np.random.default_rng(0).uniform(-1, 1, (batch, side, side, 3)).astype(np.float32)
+    top = np.full((batch, 1), -1, np.int32)
+    compiled = tf.function(
+        lambda x: model(x, training=False), input_signature=[tf.TensorSpec([None, side, side, 3])], autograph=False
+    )
+
+    def forward() -> Any:
+        return compiled(images).numpy()
+
+    yield Cost(name, batch, CONTROL, ratios_of(forward, forward, seconds))
+    for method in methods:
+        options, units, whole = scaled_down(method, batch, model)
+        function = map_function_of(model, METHODS[method], options)
+        ratios = ratios_of(forward, lambda function=function: function([images], top), seconds)
+        yield Cost(name, batch, method, ratios, units, whole)
+
+
+def scaled_down(method: str, batch: int, model: keras.Model) -> tuple[dict[str, int], int, int]:
+    """Options that make a long method short, how many units it then takes, and how many by its defaults."""
+    options, units, whole = {}, 0, 0
+    if method in SAMPLES:
+        options["samples"] = units = SAMPLES[method]
+        whole = 10 if method in MASKING else 25
+    if method in MASKING:
+        options["max_channels"] = channels = CHANGED // batch
+        units, whole = max(units, 1) * channels, max(whole, 1) * model.layers[-2].output.shape[-1]
+    return options, units, whole
+
+
+def ratios_of(forward: Callable[[], Any], work: Callable[[], Any], seconds: float) -> np.ndarray:
+    """Time of one thing over that of another, in turns, after both have been warmed up."""
+    for _ in range(2):
+        forward()
+        work()
+    pair = seconds_of(forward) + seconds_of(work)
+    rounds = int(np.clip(seconds / pair, SHORTEST, LONGEST))
+    pairs = np.array([(seconds_of(forward), seconds_of(work)) for _ in range(rounds)])
+    return pairs[:, 1] / pairs[:, 0]
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

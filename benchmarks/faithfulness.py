@@ -45,7 +45,7 @@ def area(shares: np.ndarray) -> float:
 
 def insertion(predict: Predict, image: np.ndarray, heatmap: np.ndarray, steps: int) -> float:
     """Area under the probability while the picture comes out of its blur; the higher, the sooner it is known again."""
-    blurred = cv2.GaussianBlur(image, None, BLUR)
+    blurred = cv2.GaussianBlur(image, (0, 0), BLUR)
     return area(predict(exchanged(blurred, image, ranked_pixels(heatmap), steps)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -46,7 +47,8 @@ class Cost:
     @property
     def per_unit(self) -> np.ndarray:
         """Quartiles of what one sample or channel costs, where there are any; else those of the whole."""
-        return np.percentile((self.ratios - 1) / self.units if self.units else self.ratios, [25, 50, 75])
+        low, middle, high = np.percentile((self.ratios - 1) / self.units if self.units else self.ratios, [25, 50, 75])
+        return np.array([low, middle, high])
 
     @property
     def in_all(self) -> float:
@@ -79,7 +81,7 @@ def measure_costs(name: str, batch: int, methods: list[str], seconds: float, sid
     for method in methods:
         options, units, whole = scaled_down(method, batch, model)
         function = map_function_of(model, METHODS[method], options)
-        ratios = ratios_of(forward, lambda function=function: function([images], top), seconds)
+        ratios = ratios_of(forward, partial(function, [images], top), seconds)
         yield Cost(name, batch, method, ratios, units, whole)
 
 

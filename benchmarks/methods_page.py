@@ -12,7 +12,7 @@ from keras_cam.methods import METHODS
 
 if TYPE_CHECKING:
     from forward_passes import Cost
-    from methods import Run
+    from method_quality import Run
 
 COLUMNS = ("IoU 0.5", "pointing", "energy", "insertion", "deletion", "drop %", "increase %", "like 2nd", "like redrawn")
 HIGHER = (1, 1, 1, 1, -1, -1, 1)  # of the first columns: whether more or less is better
@@ -87,8 +87,8 @@ def cost_tables(costs: Sequence[Cost], machine: str, minutes: float) -> dict[str
     table += ["| --- " * (len(places) + 2) + "|"]
     for name in dict.fromkeys(cost.method for cost in costs):
         stated = METHODS[name].cost if name in METHODS else "1"
-        cells = (cost_cell(whole[place_model, place_batch, name]) for place_model, place_batch in places)
-        table.append(f"| {name} | {stated} | {' | '.join(cells)} |")
+        own = [cost_cell(whole[(*place, name)]) for place in places]
+        table.append(f"| {name} | {stated} | {' | '.join(own)} |")
     return {"methods": "\n".join(lines), "cost": "\n".join(table)}
 
 
@@ -195,8 +195,10 @@ def fill(page: str, tables: Mapping[str, str]) -> str:
         SystemExit: the page lacks the marks of a table.
     """
     for name, table in tables.items():
-        marks = re.compile(rf"(<!-- {name} by benchmarks/methods.py -->).*?(<!-- end of {name} -->)", re.DOTALL)
-        if not marks.search(page):
-            raise SystemExit(f"The page has no place for the table {name!r}: <!-- {name} by benchmarks/methods.py -->.")
-        page = marks.sub(lambda found, table=table: f"{found[1]}\n{table}\n{found[2]}", page)
+        start, end = f"<!-- {name} by benchmarks/methods.py -->", f"<!-- end of {name} -->"
+        before, _, rest = page.partition(start)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise SystemExit(f"The page has no place for the table {name!r}: {start}.")
+        page = f"{before}{start}\n{table}\n{end}{after}"
     return page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,10 +17,10 @@ from keras_cam.methods import METHODS
 
 SIDE = 224
 CHANGED = 32  # changed images of the methods that change images: one full batch for each sample
-SAMPLES = {"smooth_grad_cam_plus_plus": 4, "smooth_grad": 4, "integrated_gradients": 4, "ss_cam": 2, "is_cam": 2}
+SAMPLES = {"smooth_grad_cam_plus_plus": 2, "smooth_grad": 2, "integrated_gradients": 2, "ss_cam": 2, "is_cam": 2}
 MASKING = ("score_cam", "ss_cam", "is_cam")  # one forward pass for each channel and sample
 CONTROL = "forward pass"
-SHORTEST, LONGEST = 5, 31  # rounds
+SHORTEST, LONGEST = 3, 31  # rounds
 
 
 @dataclass(frozen=True)
@@ -56,33 +56,38 @@ class Cost:
         return float(1 + self.per_unit[1] * self.whole if self.units else self.per_unit[1])
 
 
-def measure_costs(name: str, batch: int, methods: list[str], seconds: float, side: int = SIDE) -> Iterator[Cost]:
+def measure_costs(
+    name: str, batches: Sequence[int], methods: Sequence[str], seconds: float, side: int = SIDE
+) -> Iterator[Cost]:
     """Measure methods on a model of keras.applications with random weights.
 
     Args:
         name: the model.
-        batch: how many images, of which 32 is a multiple.
+        batches: how many images at once, numbers that divide 32.
         methods: keys of `METHODS`.
-        seconds: how long to measure each of them, about.
+        seconds: how long to measure each of them on each batch, about; at least 3 rounds.
         side: of the images, in pixels.
     """
     keras.utils.set_random_seed(0)
     model = getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3))
-    images = np.random.default_rng(0).uniform(-1, 1, (batch, side, side, 3)).astype(np.float32)
-    top = np.full((batch, 1), -1, np.int32)
     compiled = tf.function(
         lambda x: model(x, training=False), input_signature=[tf.TensorSpec([None, side, side, 3])], autograph=False
     )
+    for method in (CONTROL, *methods):
+        for batch in batches:
+            images = np.random.default_rng(0).uniform(-1, 1, (batch, side, side, 3)).astype(np.float32)
+            top = np.full((batch, 1), -1, np.int32)
+            forward = partial(run_forward, compiled, images)
+            work, units, whole = forward, 0, 0
+            if method != CONTROL:
+                options, units, whole = scaled_down(method, batch, model)
+                work = partial(map_function_of(model, METHODS[method], options), [images], top)
+            yield Cost(name, batch, method, ratios_of(forward, work, seconds), units, whole)
 
-    def forward() -> Any:
-        return compiled(images).numpy()
 
-    yield Cost(name, batch, CONTROL, ratios_of(forward, forward, seconds))
-    for method in methods:
-        options, units, whole = scaled_down(method, batch, model)
-        function = map_function_of(model, METHODS[method], options)
-        ratios = ratios_of(forward, partial(function, [images], top), seconds)
-        yield Cost(name, batch, method, ratios, units, whole)
+def run_forward(compiled: Callable[[np.ndarray], Any], images: np.ndarray) -> np.ndarray:
+    """The model's output as an array, so that it is waited for."""
+    return np.asarray(compiled(images))
 
 
 def scaled_down(method: str, batch: int, model: keras.Model) -> tuple[dict[str, int], int, int]:
@@ -99,9 +104,8 @@ def scaled_down(method: str, batch: int, model: keras.Model) -> tuple[dict[str, 
 
 def ratios_of(forward: Callable[[], Any], work: Callable[[], Any], seconds: float) -> np.ndarray:
     """Time of one thing over that of another, in turns, after both have been warmed up."""
-    for _ in range(2):
-        forward()
-        work()
+    forward()
+    work()  # traces
     pair = seconds_of(forward) + seconds_of(work)
     rounds = int(np.clip(seconds / pair, SHORTEST, LONGEST))
     pairs = np.array([(seconds_of(forward), seconds_of(work)) for _ in range(rounds)])

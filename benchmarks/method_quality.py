@@ -32,7 +32,7 @@ SHALLOW_ROWS = (
     *(DEFAULT, "grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "xgrad_cam", "eigen_cam"),
     *("score_cam", "ablation_cam", "random_cam"),
 )
-FLIPPED, FUSED = "auto, augment='flip'", "layer_cam, three layers"
+FLIPPED, FUSED, BRIGHTNESS = "auto, augment='flip'", "layer_cam, three layers", "brightness, no network"
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def scores_of(network: keras.Model, pictures: Pictures, heatmaps: list[np.ndarra
 
 
 def elsewhere(network: keras.Model, pictures: Pictures) -> dict[str, np.ndarray]:
-    """Box scores in the third of five convolutions, of three layers fused, and with mirrored images."""
+    """Box scores in the third of five convolutions, of three layers fused, of mirrored images, and without one."""
     rectified = rectified_of(network)
     asked: dict[str, dict[str, Any]] = {row: {"method": row, "layer": rectified[2]} for row in SHALLOW_ROWS}
     asked[FUSED] = {"method": "layer_cam", "layer": rectified[2:]}
@@ -171,6 +171,8 @@ def elsewhere(network: keras.Model, pictures: Pictures) -> dict[str, np.ndarray]
     for row, options in asked.items():
         maps = keras_cam.explain(network, pictures.images, classes=pictures.labels, **options).heatmaps(None)
         scores[row] = box_scores_of([one[0] for one in maps], pictures.boxes)
+    shades = [image.mean(axis=2, dtype=np.float32) for image in pictures.images]
+    scores[BRIGHTNESS] = box_scores_of(shades, pictures.boxes)
     return scores
 
 

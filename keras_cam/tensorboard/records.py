@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ PICTURES, MAPS, EPOCHS = "pictures", "maps", "epochs"
 EPOCHS_TAG = f"{PLUGIN}/epochs"
 PROBE = re.compile(r"probe_[0-9]{1,5}\Z", re.ASCII)
 LONGEST = 4096  # classes, rows or columns of one record
+LARGEST = 1e12  # of a number in a header: a float32 of the browser's graphics still holds it
 DTYPES = ("<f4", "<f2")
 
 
@@ -61,11 +62,10 @@ def content_of(kind: str) -> bytes:
 def kind_of(content: bytes) -> str | None:
     """What a tag's metadata say it holds; None where they are not ours."""
     try:
-        said = json.loads(content)
+        kind = _object(content).get("kind")
     except ValueError:
         return None
-    known = isinstance(said, dict) and said.get("v") == VERSION and said.get("kind") in (PICTURES, MAPS, EPOCHS)
-    return str(said["kind"]) if known else None
+    return str(kind) if kind in (PICTURES, MAPS, EPOCHS) else None
 
 
 def encode_maps(record: MapsRecord, dtype: str = "<f4") -> list[bytes]:
@@ -80,7 +80,7 @@ def encode_maps(record: MapsRecord, dtype: str = "<f4") -> list[bytes]:
     """
     header = {"v": VERSION, "shape": list(record.maps.shape), "dtype": dtype, **record._asdict()}
     del header["maps"]
-    return [json.dumps(header).encode(), np.ascontiguousarray(record.maps, dtype=dtype).tobytes()]
+    return [json.dumps(_clean(header)).encode(), np.ascontiguousarray(record.maps, dtype=dtype).tobytes()]
 
 
 def decode_maps(strings: Sequence[bytes]) -> MapsRecord:
@@ -95,24 +95,23 @@ def decode_maps(strings: Sequence[bytes]) -> MapsRecord:
     Raises:
         ValueError: anything but a whole record; the message says what is wrong with it.
     """
-    if len(strings) != 2:
-        raise ValueError(f"{len(strings)} strings, not 2")
-    header = _object(strings[0])
+    first, numbers = _strings(strings, 2)
+    header = _object(first)
     names = ("shape", "dtype", "classes", "placement", "field", "size")
     parts: list[Any] = [header.get(name) for name in names]
     shape, dtype, classes, placement, field, size = parts
     if not _whole(shape, 3, 1, LONGEST) or dtype not in DTYPES:
         raise ValueError("no maps (C, h, w) of a known type")
-    if len(strings[1]) != math.prod(shape) * np.dtype(dtype).itemsize:
-        raise ValueError(f"{len(strings[1])} bytes for maps of shape {shape}")
-    if not _whole(classes, shape[0], -(2**31), 2**31):
+    if len(numbers) != math.prod(shape) * np.dtype(dtype).itemsize:
+        raise ValueError(f"{len(numbers)} bytes for maps of shape {shape}")
+    if not _are_classes(classes, shape[0]):
         raise ValueError("not one class for each map")
     pairs: list[Any] = placement if isinstance(placement, list) and len(placement) == 2 else [None, None]
-    if not all(_finite(pair, 2) and pair[1] != 0 for pair in pairs) or not _finite(field, 2):
+    if not all(_finite(pair, 2) and pair[1] != 0 for pair in pairs) or not _finite(field, 2, low=0):
         raise ValueError("no place for the cells")
     if not _whole(size, 2, 1, 2**16):
         raise ValueError("no size of the picture")
-    maps = np.frombuffer(strings[1], dtype).reshape(shape).astype("<f4")
+    maps = np.frombuffer(numbers, dtype).reshape(shape).astype("<f4")
     (rows, columns) = ((float(offset), float(stride)) for offset, stride in pairs)
     return MapsRecord(maps, tuple(classes), (rows, columns), (float(field[0]), float(field[1])), (size[0], size[1]))
 
@@ -138,23 +137,56 @@ def decode_epoch(strings: Sequence[bytes]) -> dict[str, Any]:
         strings: the strings of a tensor.
 
     Returns:
-        The summary, of which "probes" holds only dicts with a probe's id and lists of classes.
+        "v", "epoch" and "probes"; each probe has all that `encode_epoch` names, empty or None where it was not said,
+        and nothing else.
 
     Raises:
-        ValueError: anything else.
+        ValueError: anything but a whole summary; the message says what is wrong with it.
     """
-    if len(strings) != 1:
-        raise ValueError(f"{len(strings)} strings, not 1")
-    summary = _object(strings[0])
-    probes = summary.get("probes")
-    if not isinstance(probes, list):
-        raise ValueError("no list of probes")
-    for probe in probes:
-        if not isinstance(probe, dict) or not PROBE.match(str(probe.get("probe"))):
-            raise ValueError("a probe without an id")
-        if not isinstance(probe.get("classes"), list) or not _whole(probe["classes"], None, -(2**31), 2**31):
-            raise ValueError("a probe without classes")
-    return summary
+    summary = _object(*_strings(strings, 1))
+    epoch, probes = summary.get("epoch"), summary.get("probes")
+    if not _whole([epoch], 1, -(2**53), 2**53) or not isinstance(probes, list):
+        raise ValueError("no epoch, or no list of probes")
+    return {"v": VERSION, "epoch": epoch, "probes": [_probe(probe) for probe in probes]}
+
+
+def _probe(said: Any) -> dict[str, Any]:
+    """One probe of an epoch, all its parts checked."""
+    if not isinstance(said, dict) or not PROBE.match(str(said.get("probe"))) or not _are_classes(said.get("classes")):
+        raise ValueError("a probe without an id or classes")
+    classes = said["classes"]
+    texts = {part: said.get(part, "") for part in ("group", "name")}
+    asked = {part: said.get(part) for part in ("true", "predicted")}
+    names, numbers, boxes = said.get("names", {}), said.get("numbers", {}), said.get("boxes", [])
+    p, p_true = said.get("p", [None] * len(classes)), said.get("p_true")
+    sound = {
+        "group or name": all(isinstance(text, str) for text in texts.values()),
+        "true or predicted class": _are_classes(_known(asked.values())),
+        "names": isinstance(names, dict) and all(isinstance(name, str) for name in names.values()),
+        "p": isinstance(p, list) and len(p) == len(classes) and _finite(_known([*p, p_true])),
+        "numbers": isinstance(numbers, dict) and _finite(_known(numbers.values())),
+        "boxes": isinstance(boxes, list) and all(_finite(box, 4) for box in boxes),
+    }
+    if not all(sound.values()):
+        raise ValueError(f"a probe with a wrong {next(part for part in sound if not sound[part])}")
+    numbers = {name: value for name, value in numbers.items() if value is not None}
+    rest = {"classes": classes, "names": names, "p": p, "p_true": p_true, "boxes": boxes, "numbers": numbers}
+    return {"probe": said["probe"], **texts, **asked, **rest}
+
+
+def _known(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if value is not None]
+
+
+def _are_classes(values: Any, count: int | None = None) -> bool:
+    return _whole(values, count, -(2**31), 2**31)
+
+
+def _strings(strings: Any, count: int) -> list[bytes]:
+    found = list(strings) if isinstance(strings, (list, tuple)) else []
+    if len(found) != count or not all(type(string) is bytes for string in found):
+        raise ValueError(f"not {count} strings")
+    return found
 
 
 def _object(string: bytes) -> Any:
@@ -169,14 +201,15 @@ def _object(string: bytes) -> Any:
 
 def _whole(values: Any, count: int | None, low: int, high: int) -> bool:
     """Whether values are a list of so many whole numbers in a range."""
-    if not isinstance(values, list) or (count is not None and len(values) != count):
+    if not isinstance(values, list) or count not in (None, len(values)):
         return False
     return all(type(value) is int and low <= value <= high for value in values)
 
 
-def _finite(values: Any, count: int) -> bool:
-    is_list = isinstance(values, list) and len(values) == count
-    return is_list and all(type(value) in (int, float) and math.isfinite(value) for value in values)
+def _finite(values: Any, count: int | None = None, low: float = -LARGEST) -> bool:
+    """Whether values are a list of so many numbers in a range."""
+    is_list = isinstance(values, list) and count in (None, len(values))
+    return is_list and all(type(value) in (int, float) and low <= value <= LARGEST for value in values)
 
 
 def _clean(value: Any) -> Any:

@@ -51,7 +51,8 @@ class SummaryWriter:
     """Writes summaries into one directory, which is made with the first of them.
 
     `close` ends the event file; a summary written later starts another one. When writing fails the error is raised by
-    the call that finds it, `flush` at the latest, and the next summary starts a new file.
+    the call that finds it, `flush` at the latest, and the next summary starts a new file. Where a run starts again in
+    its directory at an earlier step, TensorBoard shows the new summaries in place of the old.
 
     Args:
         directory: where the event files go; TensorBoard shows it as a run.
@@ -71,6 +72,7 @@ class SummaryWriter:
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self._file: EventFileWriter | None = None
+        self._last: int | None = None  # step
 
     def image(
         self, tag: str, encoded: bytes, *, width: int, height: int, step: int, description: str | None = None
@@ -139,13 +141,19 @@ class SummaryWriter:
         summary = summary_pb2.Summary()
         summary.value.add(tag=tag, tensor=tensor_util.make_tensor_proto(content), metadata=metadata)
         with self._letting_go_on_error():
-            self._open().add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+            self._open(step).add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+        self._last = step
 
-    def _open(self) -> EventFileWriter:
+    def _open(self, step: int) -> EventFileWriter:
+        """The event file; a new one says where a run starts anew, which TensorBoard's own loader waits for."""
         if self._file is None:
+            from tensorboard.compat.proto import event_pb2
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
             self._file = EventFileWriter(self.directory)
+            if self._last is None or step < self._last:
+                start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+                self._file.add_event(event_pb2.Event(wall_time=time.time(), step=step, session_log=start))
         return self._file
 
     @contextlib.contextmanager

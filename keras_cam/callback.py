@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,6 @@ import keras
 from keras_cam.backend import is_chief
 from keras_cam.errors import InvalidOptionError
 from keras_cam.explainer import Explainer
-from keras_cam.inputs import load_inputs
 from keras_cam.looks import Look, look_at, watermark
 from keras_cam.schedule import Schedule
 from keras_cam.sinks import FileSink, TensorBoardSink
@@ -53,12 +53,13 @@ class CAMCallback(keras.callbacks.Callback):
         num_probes: how many images to follow, at least 1; of each group, if there are groups.
         probes: "spread" (default): over the classes, once; "worst": at each look those that the model is most
             confidently wrong about, found by reading all of `data`.
-        classes: which maps: "predicted", "true", "topK", an index or name, or several of these; default: "predicted"
-            and "true", the latter where it is another. The first one is what the numbers are about.
+        classes: which maps: "predicted", "true", "topK", "all", an index or name, or several of these; default:
+            "predicted" and "true", the latter where it is another. The first one is what the numbers are about.
         boxes: where the object is in each image of `data` (arrays or a directory): (left, top, right, bottom) in
             pixels, or several; a dict of these where `data` is one.
         masks: the same as arrays (height, width), true on the object.
-        before_training: True looks once before the first epoch, at the epoch before it (-1 for the first).
+        before_training: True looks once before the first epoch, at the epoch before it (-1 for the first: it is in the
+            Images tab, and not in the CAM tab, which starts at 0).
         max_share: the share of the training time that looking may take, such as 0.05; looks that would take more are
             left out, but for the first and the last. Default: no limit.
         save_dir: a directory for the cards as PNG files, and a strip and an animated GIF of each probe at the end.
@@ -95,6 +96,8 @@ class CAMCallback(keras.callbacks.Callback):
     _looked_at: int | None
     _epoch: int | None
     _numbers: dict[str, float]
+    _batches: int  # since the first epoch began
+    _batch: int  # of this epoch, the last one
     _alarmed: bool
     _said_late: bool
     _explained: keras.Model | None
@@ -135,17 +138,22 @@ class CAMCallback(keras.callbacks.Callback):
         self._watching = Watching(data, num_probes, probes, classes, boxes, masks, seed)
         names = self._watching.class_names if class_names is None else class_names
         self._options = {"class_names": names, "preprocess": preprocess, "value_range": value_range, **options}
+        if tensorboard is not None and not hasattr(tensorboard, "log_dir"):
+            raise InvalidOptionError(
+                f"tensorboard is the keras.callbacks.TensorBoard of the same training. Received: {tensorboard!r}."
+            )
         log_dir = log_dir if tensorboard is None else tensorboard.log_dir
         self.log_dir = None if log_dir is None else os.path.join(os.fspath(log_dir), "cam")
-        self._sinks: list[Callable[[Look], Any]] = []
-        for directory, sink in (
-            (self.log_dir, lambda path: TensorBoardSink(path, image_format)),
-            (save_dir, lambda path: FileSink(path)),
-        ):
+        for directory in (self.log_dir, save_dir):
             if directory is not None:
                 check_writable(os.fspath(directory))
-                self._sinks.append(sink(os.fspath(directory)))
-        self._sinks += [] if on_look is None else [on_look]
+        self._sinks: dict[str, Callable[[Look], Any]] = {}
+        if self.log_dir is not None:
+            self._sinks["in TensorBoard"] = TensorBoardSink(self.log_dir, image_format)
+        if save_dir is not None:
+            self._sinks["in save_dir"] = FileSink(os.fspath(save_dir))
+        if on_look is not None:
+            self._sinks["by on_look"] = on_look
         self._explained = None
         self._forget()
 
@@ -160,48 +168,61 @@ class CAMCallback(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Look before the first epoch, if that is asked for."""
-        if self._before_training and self._epoch is None and self._looked_at is None and self.model.built:
-            self._look(epoch - 1, "epoch")
+        is_first = self._epoch is None
+        self._epoch = epoch - 1
+        self._batches = epoch * ((self.params or {}).get("steps") or 0) or self._batches
+        if is_first and self._before_training and self.model.built:
+            self._look()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Look, if it is a batch to look at."""
-        self._batches += 1
-        if self._schedule.is_batch(self._batches):
-            self._look(self._batches, "batch")
+        before, self._batches = self._batches, self._batches + batch - self._batch
+        self._batch = batch
+        if self._schedule.is_batch(before, self._batches):
+            self._look()
+        self._say_late()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Look, if it is an epoch to look at, and add the numbers to the logs."""
         self._epoch = epoch
+        self._batch = -1
         last = (self.params or {}).get("epochs")
         if self._schedule.is_epoch(epoch, is_last=last is not None and epoch + 1 >= last):
-            self._look(epoch, "epoch")
-        if logs is not None and self._last is not None:
+            self._look()
+        self._say_late()
+        if logs is not None:
             logs.update({LOGGED.get(name, f"val_cam_{name}"): value for name, value in self._numbers.items()})
 
     def on_train_end(self, logs: Any = None) -> None:
         """Look at what came out, where training has stopped between two looks; close the files."""
-        if self._epoch is not None and self._schedule.unit == "epoch" and self._looked_at != self._epoch:
-            self._look(self._epoch, "epoch")
+        if self._epoch is not None:
+            self._look()
         self._end_sinks()
 
-    def _look(self, step: int, unit: str) -> None:
-        if not is_chief(self.model):
+    def _look(self) -> None:
+        """Look at the model as it is now, but once only."""
+        unit = self._schedule.unit
+        step = self._batches if unit == "batch" else int(self._epoch or 0)
+        if step == self._looked_at or not is_chief(self.model):
             return
-        with self._reporting(f"at {unit} {step}"), self._schedule.timed():
+        self._looked_at = step
+        self._numbers = dict.fromkeys(self._numbers, float("nan"))  # where there are none, none are in the logs
+        when = f"at {unit} {step}"
+        with self._reporting(when), self._schedule.timed():
             explainer = self._prepare()
             watched = self._watching.watched(explainer)
-            inputs = load_inputs(explainer.head.cut, watched.images, explainer.fit)
-            result = explainer.explain_loaded(inputs, self._watching.columns(watched, explainer))
-            last = self._last if self._last is not None and len(self._last.watched.images) == len(inputs) else None
-            look = look_at(result, watched, step, unit, last)
-            self._last, self._looked_at = look, step
-            self._numbers = {**dict.fromkeys(self._numbers, float("nan")), **look.means}
-            words = watermark(look)
-            if words is not None and not self._alarmed:
+            result = explainer(watched.images, self._watching.columns(watched, explainer))
+            look = self._last = look_at(result, watched, step, unit, self._last)
+            self._numbers |= look.means
+            words = None if self._alarmed else watermark(look)
+            if words is not None:
                 self._alarmed = True
                 logger.warning("\nCAMCallback, %s %s: %s", unit, step, words)
-            for sink in self._sinks:
-                sink(look)
+            for where, sink in self._sinks.items():
+                with self._reporting(when, where):  # what one cannot take, the others get
+                    sink(look)
+
+    def _say_late(self) -> None:
         if self._schedule.is_late and not self._said_late:
             self._said_late = True
             logger.warning("\nCAMCallback: %s", self._schedule.words)
@@ -210,22 +231,22 @@ class CAMCallback(keras.callbacks.Callback):
         model = self.model  # on JAX, asking for it brings its weights up to date
         if model is not self._explained:
             self._explainer = Explainer(model, **self._options)
+            self._watching.prepare(self._explainer)
             self._explained = model
-            self._watching.prepare(self._explainer.num_classes)
         return self._explainer
 
     def _forget(self) -> None:
         """Start afresh, for a new training."""
         self._last = self._looked_at = self._epoch = None
-        self._batches = 0
+        self._batches, self._batch = 0, -1
         self._numbers = {}
         self._alarmed = self._said_late = False
         self._logged: set[str] = set()
 
     def _end_sinks(self) -> None:
-        for sink in self._sinks:
+        for where, sink in self._sinks.items():
             if hasattr(sink, "end"):
-                with self._reporting("after training"):
+                with self._reporting("after training", where):
                     sink.end()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -234,7 +255,7 @@ class CAMCallback(keras.callbacks.Callback):
         return {**state, "_explained": None, "_last": None, "_model": None}
 
     @contextmanager
-    def _reporting(self, when: str) -> Iterator[None]:
+    def _reporting(self, when: str, where: str = "") -> Iterator[None]:
         """Keep an error from ending the training, unless that is wanted, and log each one once."""
         try:
             yield
@@ -242,12 +263,13 @@ class CAMCallback(keras.callbacks.Callback):
             if self.on_error == "raise":
                 raise
             message = f"{type(error).__name__}: {error}"
-            if message not in self._logged:
-                self._logged.add(message)
+            known = re.sub(r"\d+", "", f"{where} {message}")  # of whatever epoch
+            if known not in self._logged:
+                self._logged.add(known)
                 # The line break leaves the line of Keras' progress bar.
                 logger.error(
                     "\nCAMCallback could not show where the model looks %s. %s\nTraining goes on without these "
                     "pictures; CAMCallback(on_error='raise') would stop here. The same error is not logged again.",
-                    when,
+                    f"{when} {where}".strip(),
                     message,
                 )

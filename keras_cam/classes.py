@@ -22,7 +22,7 @@ def resolve_classes(
     Args:
         classes: a class index, a class name, "top1" / "top3" / "topK" (the K most probable of each image), "all", a
             list or tuple of these (the same for every image), or an integer array: (N,) one class per image, (N, C)
-            several. A list may hold arrays (N,) too: ["top1", labels].
+            several. A list may hold arrays (N,) too: ["top1", labels]. What a masked array hides is "top1".
         num_images: N.
         num_classes: how many classes the model tells apart.
         class_names: their names, in order; needed to ask by name.
@@ -41,14 +41,14 @@ def resolve_classes(
     if isinstance(classes, str) and classes.lower() == "all":
         return None
     if not isinstance(classes, (str, list, tuple, range)) and getattr(classes, "shape", ()) != ():
-        return _per_image(np.asarray(classes), num_images, num_classes)
+        return _per_image(np.asanyarray(classes), num_images, num_classes)
     asked = list(classes) if isinstance(classes, (list, tuple, range)) else [classes]
     if not asked:
         raise InvalidClassError("No class to explain. Received: an empty list. Name at least one, or pass 'top1'.")
     columns = []
     for one in asked:
         if getattr(one, "ndim", 0) == 1:
-            columns.append(_per_image(np.asarray(one), num_images, num_classes))
+            columns.append(_per_image(np.asanyarray(one), num_images, num_classes))
         else:
             indices = _resolve_one(one, num_classes, class_names)
             columns.append(np.tile(np.asarray(indices, "int32"), (num_images, 1)))
@@ -100,8 +100,9 @@ def _per_image(indices: np.ndarray, num_images: int, num_classes: int) -> np.nda
             f"An array of classes is one row per image: wanted ({num_images},) or ({num_images}, C). Received: shape "
             f"{indices.shape}. Pass a list for classes that hold for every image."
         )
-    _check_range(indices, num_classes)
-    return indices.reshape(num_images, -1).astype("int32")
+    hidden = np.ma.getmaskarray(indices)
+    _check_range(np.asarray(indices)[~hidden], num_classes)
+    return np.where(hidden, -1, np.asarray(indices)).reshape(num_images, -1).astype("int32")
 
 
 def _check_range(indices: np.ndarray, num_classes: int) -> None:

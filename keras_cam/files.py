@@ -40,7 +40,7 @@ def find_pictures(directory: str | os.PathLike[str]) -> Files:
     """Find the pictures in the subdirectories of a directory; each subdirectory is a class, in the order of names.
 
     Args:
-        directory: as `keras.utils.image_dataset_from_directory` takes it.
+        directory: as `keras.utils.image_dataset_from_directory` takes it; hidden subdirectories are no classes.
 
     Returns:
         The files; none is opened.
@@ -49,7 +49,7 @@ def find_pictures(directory: str | os.PathLike[str]) -> Files:
         InvalidDataError: no directory, or no picture in any subdirectory.
     """
     root = Path(directory)
-    classes = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    classes = sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".") if root.is_dir() else []
     found = [sorted(path for path in each.rglob("*") if path.suffix.lower() in PICTURES) for each in classes]
     paths = [path for each in found for path in each]
     if not paths:

@@ -120,14 +120,15 @@ def look_at(result: Explanation, watched: Watched, step: int, unit: str, last: L
         true[known] = result.probabilities[known, classes]
         numbers["probability_of_true_class"] = true
     if last is not None and last.shares.shape == shares.shape:
-        same = np.array([one is other for one, other in zip(watched.images, last.watched.images, strict=True)])
+        same = np.array([np.array_equal(*pair) for pair in zip(watched.images, last.watched.images, strict=True)])
         numbers["moved_since_last"] = np.where(same, attention.moved_share(last.shares, shares), np.nan)
     if any(watched.truths):
         inside = np.full((len(INSIDE), count), np.nan)
         for row, (truth, heatmaps) in enumerate(zip(watched.truths, result.heatmaps(None), strict=True)):
             if truth is not None:
                 heatmap = heatmaps[_slot_of(result.class_indices[row], watched.labels[row])]
-                inside[:, row] = [inside_numbers(heatmap, truth)[name] for name in INSIDE]
+                found = inside_numbers(heatmap, truth)
+                inside[:, row] = [found[name] for name in INSIDE]
         numbers.update(zip(INSIDE, inside, strict=True))
     return Look(step, unit, watched, result, numbers, shares)
 
@@ -143,7 +144,7 @@ def watermark(look: Look) -> str | None:
     """
     if look.result.maps.ndim != 4:
         return None
-    for label, rows in look.by_class().items():
+    for label, rows in {**look.by_class(), -1: np.arange(len(look.shares))}.items():
         shares = look.shares[rows]
         shares = shares[~np.isnan(shares).any(axis=(1, 2))]
         if len(shares) < FEWEST:

@@ -92,6 +92,10 @@ class ProbeSource:
         ):
             raise InvalidDataError(f"No probes can be taken from {_words(data)}. {WANTED}")
 
+    def __len__(self) -> int:
+        """How many images there are, of data in memory."""
+        return len(_split(self._data)[0])
+
     def choose(self, num_probes: int, *, seed: int = 0, num_classes: int | None = None) -> Probes:
         """Take probes, as equally many of each class as can be, in the order of their classes.
 
@@ -167,6 +171,15 @@ class ProbeSource:
             number = None
         order = itertools.count() if number is None else generator.permutation(number).tolist()
         yield from (self._data[index] for index in order)
+
+
+def check_labels(labels: np.ndarray | None, num_classes: int) -> None:
+    """Raise `InvalidDataError` where a label is none of the model's classes."""
+    if labels is not None and labels.max(initial=0) >= num_classes:
+        raise InvalidDataError(
+            f"Labels must lie in 0..{num_classes - 1}, for the model tells {num_classes} classes apart. "
+            f"Received: label {labels.max()} in the data given to CAMCallback."
+        )
 
 
 def class_labels(labels: Any, count: int) -> np.ndarray:

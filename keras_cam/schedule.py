@@ -48,19 +48,26 @@ class Schedule:
 
     def begin(self) -> None:
         """Start the account of a new training."""
-        self._started, self._spent, self._latest, self._looks = time.perf_counter(), 0.0, 0.0, 0
+        self._started, self._spent, self._latest = time.perf_counter(), 0.0, 0.0
+        self._is_first = True  # nothing has ended yet
         self.is_late = False
 
     def is_epoch(self, epoch: int, *, is_last: bool) -> bool:
-        """Whether to look at the end of an epoch, counted from 0."""
-        if is_last or (self._looks == 0 and self.unit == "epoch"):
-            return self.unit == "epoch" or is_last
-        return self.unit == "epoch" and (epoch + 1) % self.every == 0 and self._has_time()
+        """Whether to look at the end of an epoch, counted from 0; ask at the end of each."""
+        if self.unit == "batch":
+            return is_last
+        return is_last or self._is_due((epoch + 1) % self.every == 0)
 
-    def is_batch(self, batch: int) -> bool:
-        """Whether to look after so many batches."""
-        due = self.unit == "batch" and (batch == 1 or batch % self.every == 0)
-        return due and (batch == 1 or self._has_time())
+    def is_batch(self, before: int, now: int) -> bool:
+        """Whether to look when so many batches have been, and so many had been the last time that this was asked.
+
+        Several at once (`steps_per_execution`) are one chance to look.
+        """
+        return self.unit == "batch" and self._is_due(now // self.every > before // self.every)
+
+    def _is_due(self, is_its_turn: bool) -> bool:
+        is_first, self._is_first = self._is_first, False
+        return is_first or (is_its_turn and self._has_time())
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -72,14 +79,14 @@ class Schedule:
             last = time.perf_counter() - began
             self._spent += last
             self._latest = last
-            self._looks += 1
 
     @property
     def words(self) -> str:
         """What to say where looks are left out."""
+        share = 100 * (self.max_share or 1)
         return (
-            f"a look takes {self._latest:.2f} s; so that looking takes no more than {self.max_share:.0%} of the time, "
-            "some are left out. Raise max_share or every, or follow fewer probes."
+            f"a look takes {self._latest:.2f} s; so that looking takes no more than {share:g}% of the time, some are "
+            "left out. Raise max_share or every, or follow fewer probes."
         )
 
     def _has_time(self) -> bool:

@@ -55,6 +55,13 @@ class TensorBoardSink:
 
     def __call__(self, look: Look) -> None:
         """Write a look."""
+        try:
+            self._write(look)
+        except BaseException:
+            self._shown = {}  # the file may have ended before they were in it
+            raise
+
+    def _write(self, look: Look) -> None:
         heatmaps = look.result.heatmaps(None) if look.result.images else []
         for row, maps in enumerate(heatmaps):
             card = draw_card(look, row, maps[look.slots(row)])
@@ -69,7 +76,7 @@ class TensorBoardSink:
                 if label >= 0 and not np.isnan(values).all():
                     tag = f"cam_by_class/{name}/{label}_{_tame(look.result.class_name(label))}"
                     self._writer.scalar(tag, float(np.nanmean(values)), step=look.step, description=ABOUT[name])
-        if look.result.images and look.result.images[0].ndim == 3:
+        if look.step >= 0 and look.result.images and look.result.images[0].ndim == 3:
             self._record(look)
         self._writer.flush()
 
@@ -77,6 +84,10 @@ class TensorBoardSink:
         """Close the event file."""
         self._shown = {}
         self._writer.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What can be copied: all but an open file."""
+        return {**self.__dict__, "_writer": SummaryWriter(self._writer.directory), "_shown": {}}
 
     def _record(self, look: Look) -> None:
         """Write what the CAM tab draws from."""
@@ -87,7 +98,7 @@ class TensorBoardSink:
             if max(picture.shape[:2]) > LONGEST_SIDE:
                 shown = scaled_to(picture, round(picture.shape[1] * LONGEST_SIDE / max(picture.shape[:2])))
             probe, slots = probe_id(row), look.slots(row)
-            if self._shown.get(row) is not look.watched.images[row]:
+            if not np.array_equal(self._shown.get(row, ()), look.watched.images[row]):
                 self._writer.record(tag_of(probe, PICTURES), PICTURES, [self._encode(shown)], step=look.step)
                 self._shown[row] = look.watched.images[row]
             record = _maps_record(look, row, slots, shown.shape[:2])

@@ -48,7 +48,7 @@ def first_spread(
             last = max(index for index, (_, label) in enumerate(kept) if label == most)
             counts[most] -= 1
             del kept[last]
-        kept.append(sample)
+        kept.append((sample[0].copy(), sample[1]))  # of its own, or the batch that it came in would stay
         counts[sample[1]] += 1
         if len(kept) == num_probes and _is_spread(counts, num_probes, num_classes):
             break

@@ -29,28 +29,30 @@ class Truth:
     boxes: tuple[Box, ...]
 
 
-def find_truth(pictures: Sequence[np.ndarray], chosen: Sequence[int], boxes: Any, masks: Any) -> list[Truth]:
+def find_truth(
+    pictures: Sequence[np.ndarray], chosen: Sequence[int], boxes: Any, masks: Any, count: int
+) -> list[Truth | None]:
     """Where the objects are in the pictures chosen from some data.
 
     Args:
         pictures: (height, width, ...) each.
         chosen: the index of each among the data.
-        boxes: one entry for each of the data: a box (left, top, right, bottom) in pixels, or several; or None.
+        boxes: one entry for each of the data: a box (left, top, right, bottom) in pixels, several, or none; or None.
         masks: one (height, width) array for each of the data, true on the object; or None.
+        count: how many images the data hold.
 
     Returns:
-        One for each picture.
+        One for each picture; None where no object is known in it.
 
     Raises:
-        InvalidDataError: too few entries, a box outside its picture, or a mask of another size.
+        InvalidDataError: more or fewer entries than images, a box outside its picture, or a mask of another size.
     """
     name, values = ("boxes", boxes) if masks is None else ("masks", masks)
-    if len(values) <= max(chosen):
+    if len(values) != count:
         raise InvalidDataError(
-            f"{name} holds an entry for each image of the data. Received: {len(values)} entries, and image "
-            f"{max(chosen)} is wanted."
+            f"{name} must hold an entry for each image of the data. Received: {len(values)} entries for {count} images."
         )
-    found = []
+    found: list[Truth | None] = []
     for picture, index in zip(pictures, chosen, strict=True):
         size = picture.shape[:2]
         if masks is not None:
@@ -58,6 +60,9 @@ def find_truth(pictures: Sequence[np.ndarray], chosen: Sequence[int], boxes: Any
             continue
         mask = np.zeros(size, bool)
         several = as_boxes(boxes[index])
+        if not several:
+            found.append(None)
+            continue
         for box in several:
             left, top, right, bottom = (round(edge) for edge in box)
             mask[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = True
@@ -94,13 +99,12 @@ def inside_numbers(heatmap: np.ndarray, truth: Truth) -> Mapping[str, float]:
     }
 
 
-def _from_mask(mask: np.ndarray, size: tuple[int, ...], index: int) -> Truth:
+def _from_mask(mask: np.ndarray, size: tuple[int, ...], index: int) -> Truth | None:
     mask = mask[..., 0] if mask.ndim == 3 and mask.shape[-1] == 1 else mask
-    if mask.shape != size or not mask.any():
-        raise InvalidDataError(
-            f"masks[{index}] must have the size {size} of its picture, and something inside. Received: "
-            f"{mask.shape}{'' if mask.any() else ', all zero'}."
-        )
+    if mask.shape != size:
+        raise InvalidDataError(f"masks[{index}] must have the size {size} of its picture. Received: {mask.shape}.")
+    if not mask.any():
+        return None
     rows, columns = np.nonzero(mask)
     box = Box(int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
     return Truth(mask != 0, (box,))

@@ -11,7 +11,7 @@ from keras_cam.classes import resolve_classes
 from keras_cam.errors import InvalidDataError, InvalidOptionError
 from keras_cam.explainer import Explainer
 from keras_cam.looks import Watched
-from keras_cam.probes import Probes, ProbeSource
+from keras_cam.probes import Probes, ProbeSource, check_labels
 from keras_cam.truth import find_truth
 from keras_cam.worst import most_wrong
 
@@ -49,9 +49,14 @@ class Watching:
         if boxes is not None and masks is not None:
             raise InvalidOptionError("Give boxes= or masks=, not both: they say the same.")
         self._num_probes, self._worst, self._seed = num_probes, probes == "worst", seed
-        self._classes = list(classes) if isinstance(classes, (list, tuple)) else [classes]
+        self._classes = list(classes) if isinstance(classes, (list, tuple, range, np.ndarray)) else [classes]
         groups = dict(data) if isinstance(data, Mapping) else {"": data}
+        if not groups:
+            raise InvalidDataError("No probes can be taken from a dict without groups. Give data by name.")
         self._sources = {str(name): ProbeSource(each) for name, each in groups.items()}
+        named = {source.class_names for source in self._sources.values() if source.class_names}
+        if len(named) > 1:
+            raise InvalidDataError(f"The directories must hold the same classes. Received: {sorted(named)}.")
         self._truths = {name: (_of(boxes, name, groups), _of(masks, name, groups)) for name in self._sources}
         self._chosen: dict[str, Probes] = {}
         self._watched: Watched | None = None
@@ -71,19 +76,18 @@ class Watching:
         """The names of a directory's classes."""
         return next((source.class_names for source in self._sources.values() if source.class_names), None)
 
-    def prepare(self, num_classes: int) -> None:
-        """Choose what can only be chosen by reading a data set, and check labels against the model's classes."""
+    def prepare(self, explainer: Explainer) -> None:
+        """Choose what can only be chosen by reading a data set, and check classes against those of the model."""
+        num_classes = explainer.num_classes
+        any_image = Watched([np.zeros((1, 1, 1))], [0], [""], [None])
+        resolve_classes(self.columns(any_image, explainer), 1, num_classes, explainer.class_names)
         if not self._worst:
             for name, source in self._sources.items():
                 if name not in self._chosen:
                     self._chosen[name] = source.choose(self._num_probes, seed=self._seed, num_classes=num_classes)
             self._watched = self._watched or self._joined(self._chosen)
         for probes in self._chosen.values():
-            if probes.labels is not None and probes.labels.max() >= num_classes:
-                raise InvalidDataError(
-                    f"Labels must lie in 0..{num_classes - 1}, for the model tells {num_classes} classes apart. "
-                    f"Received: label {probes.labels.max()} in the data given to CAMCallback."
-                )
+            check_labels(probes.labels, num_classes)
 
     def watched(self, explainer: Explainer) -> Watched:
         """The images to look at now."""
@@ -98,18 +102,18 @@ class Watching:
 
     def columns(self, watched: Watched, explainer: Explainer) -> Any:
         """Which classes of each image to explain, as `explain` takes them."""
+        unknown = np.array([label is None for label in watched.labels])
+        labels = np.ma.masked_array([0 if label is None else label for label in watched.labels], unknown)
         columns: list[Any] = []
         for one in self._classes:
-            if one == "predicted":
+            if _is(one, "predicted"):
                 columns.append("top1")
-            elif one == "true":
-                if None not in watched.labels:
-                    columns.append(np.array(watched.labels))
-                elif any(label is not None for label in watched.labels) or self._classes == ["true"]:
-                    columns.append("top1")  # an image without a label has no true class
-            else:
+            elif _is(one, "all"):
+                columns += range(explainer.num_classes)
+            elif not _is(one, "true"):
                 columns.append(one)
-        resolve_classes(columns, len(watched.images), explainer.num_classes, explainer.class_names)
+            elif not unknown.all() or len(self._classes) == 1:
+                columns.append(labels)  # an image without a label has no true class: the predicted one
         return columns
 
     def _joined(self, chosen: Mapping[str, Probes]) -> Watched:
@@ -126,7 +130,7 @@ class Watching:
             if (boxes is None and masks is None) or probes.indices is None:
                 truths += [None] * count
             else:
-                truths += find_truth(probes.images, probes.indices.tolist(), boxes, masks)
+                truths += find_truth(probes.images, probes.indices.tolist(), boxes, masks, len(self._sources[name]))
         return Watched(images, labels, groups, truths)
 
 
@@ -134,6 +138,14 @@ def _of(values: Any, name: str, groups: Mapping[str, Any]) -> Any:
     """The part of boxes or masks that belongs to a group."""
     if values is None or (len(groups) == 1 and "" in groups):
         return values
-    if not isinstance(values, Mapping):
-        raise InvalidDataError("data is a dict of groups. Give boxes or masks as a dict of the same names too.")
-    return values.get(name)
+    if not isinstance(values, Mapping) or not values.keys() <= groups.keys():
+        received = f"the names {list(values)}" if isinstance(values, Mapping) else type(values).__name__
+        raise InvalidDataError(
+            f"data is a dict of the groups {list(groups)}. Give boxes or masks as a dict by these names. Received: "
+            f"{received}."
+        )
+    return next((part for key, part in values.items() if str(key) == name), None)
+
+
+def _is(asked: Any, word: str) -> bool:
+    return isinstance(asked, str) and asked.lower() == word

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_cam.errors import InvalidDataError
 from keras_cam.explainer import Explainer
-from keras_cam.probes import Probes, ProbeSource
+from keras_cam.probes import Probes, ProbeSource, check_labels
 
 __all__ = ["most_wrong"]
 
@@ -39,12 +39,15 @@ def most_wrong(explainer: Explainer, source: ProbeSource, count: int, *, seed: i
         labels = [label for _, label, _ in batch]
         if None in labels:
             raise InvalidDataError("probes='worst' looks for wrong predictions. Give labelled data: (x, y).")
+        check_labels(np.array(labels), explainer.num_classes)
         result = explainer([image for image, _, _ in batch])
         for row, (image, label, index) in enumerate(batch):
-            probabilities = result.probabilities[row]
-            lead = float(probabilities.max() - probabilities[label])
-            entry = (lead, -next(number), image, int(label or 0), index)
-            (heapq.heappushpop if len(kept) == count else heapq.heappush)(kept, entry)
+            probabilities, true = result.probabilities[row], int(label or 0)
+            lead = float(np.delete(probabilities, true).max(initial=-np.inf) - probabilities[true])
+            place = (lead, -next(number))
+            if len(kept) < count or place > kept[0][:2]:
+                entry = (*place, image.copy(), true, index)  # of its own: the batch can go
+                (heapq.heappushpop if len(kept) == count else heapq.heappush)(kept, entry)
     if not kept:
         raise InvalidDataError("probes='worst' found no image in the data.")
     worst = sorted(kept, key=lambda entry: entry[:2], reverse=True)

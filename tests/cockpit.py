@@ -1,4 +1,4 @@
-"""What the tests of the callback in full share: networks made by hand whose maps are known, and event files read back."""
+"""What the tests of the callback share: networks made by hand whose maps are known, and event files read back."""
 
 import os
 

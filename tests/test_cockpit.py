@@ -1,13 +1,12 @@
 """What the callback looks at, when, and what it writes, through real `fit` of networks whose maps are known."""
 
-import csv
 import time
 
 import keras
 import numpy as np
 import PIL.Image
 import pytest
-from cockpit import NAMES, SIZE, events, eye, fit, scalar, spots, steps, strings, words
+from cockpit import NAMES, SIZE, eye, fit, scalar, spots, steps, strings, words
 
 from keras_cam import CAMCallback
 from keras_cam.errors import InvalidClassError, InvalidDataError, InvalidOptionError

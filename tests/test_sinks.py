@@ -1,0 +1,162 @@
+"""Where looks go: files, films, a function of the user's, TensorBoard; and what reaches them of the options."""
+
+import os
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+from cockpit import NAMES, events, eye, fit, spots, steps, strings
+
+from keras_cam import CAMCallback
+from keras_cam.card import CARD_WIDTH
+from keras_cam.tensorboard.records import EPOCHS_TAG, MAPS, PICTURES, decode_epoch, decode_maps, kind_of, tag_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* is zero everywhere")  # black pictures with one colour
+
+
+def data():
+    return spots([(1, 2), (9, 3), (5, 10)], [0, 1, 2]), np.array([0, 1, 0])
+
+
+def watch(directory, **options):
+    return CAMCallback(data(), directory, class_names=NAMES, on_error="raise", **options)
+
+
+def pixels(path):
+    with PIL.Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def test_pictures_and_films_of_each_probe(tmp_path):
+    """The true class is another for one probe from the second look on: its card is higher, the film still whole."""
+    model = eye()
+    weights = model.get_weights()
+
+    def turn(epoch, logs):
+        if epoch == 2:
+            model.set_weights([weights[0], weights[1][:, [1, 0, 2]], weights[2]])
+
+    turning = keras.callbacks.LambdaCallback(on_epoch_begin=turn)
+    fit(model, data(), turning, watch(None, save_dir=tmp_path / "out"), epochs=4)
+    names = [f"probe_{probe:02d}" for probe in range(3)]
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(
+        [*names, *(f"{name}.gif" for name in names), *(f"{name}.png" for name in names)]
+    )
+    for name in names:
+        cards = [pixels(tmp_path / "out" / name / f"epoch_{epoch:06d}.png") for epoch in range(4)]
+        assert len(os.listdir(tmp_path / "out" / name)) == 4
+        assert {card.shape[1] for card in cards} == {CARD_WIDTH}
+        heights = [card.shape[0] for card in cards]
+        assert (heights[0] == heights[1]) and (heights[2] == heights[3])
+        with PIL.Image.open(tmp_path / "out" / f"{name}.gif") as film:
+            assert film.n_frames == 4 and film.size == (350, max(round(height / 2) for height in heights))
+        strip = pixels(tmp_path / "out" / f"{name}.png")
+        assert strip.shape == (max(round(height / 2) for height in heights), 4 * 350 + 3 * 4, 3)
+    first, last = (pixels(tmp_path / "out" / "probe_00" / f"epoch_{epoch:06d}.png").shape[0] for epoch in (0, 3))
+    assert last > first, "right at first; then two maps, of the predicted and of the true class"
+
+
+def test_each_training_has_films_of_its_own(tmp_path):
+    callback = watch(None, save_dir=tmp_path)
+    fit(eye(), data(), callback, epochs=3)
+    fit(eye(), data(), callback, epochs=5, initial_epoch=3)
+    assert len(os.listdir(tmp_path / "probe_00")) == 5
+    with PIL.Image.open(tmp_path / "probe_00.gif") as film:
+        assert film.n_frames == 2
+
+
+def test_a_function_of_the_users_gets_each_look(tmp_path):
+    looks = []
+    fit(eye(), data(), watch(None, on_look=looks.append, every="2 batches"), epochs=1, batch_size=1)
+    assert [(look.step, look.unit) for look in looks] == [(1, "batch"), (2, "batch"), (3, "batch")]
+    for look in looks:
+        np.testing.assert_allclose(look.shares.sum(axis=(1, 2)), 1, atol=1e-6)
+        assert len(look.watched.images) == len(look.result) == 3
+        assert set(look.means) == {
+            "concentration",
+            "share_in_border",
+            "share_in_corners",
+            "agreement",
+            "probability_of_true_class",
+            *(["moved_since_last"] if look.step > 1 else []),
+        }
+    assert os.listdir(tmp_path) == []
+
+
+def test_options_of_the_explainer(tmp_path):
+    """Grad-CAM of the probability: the gradient of p_c by each channel's mean, times the channel."""
+    looks = []
+    options = {"method": "grad_cam", "target": "probability", "classes": "all", "layer": "conv2d"}
+    model = eye(strength=10.0)
+    options["layer"] = model.layers[0].name
+    fit(model, data(), watch(None, on_look=looks.append, **options))
+    result = looks[0].result
+    assert result.method == "grad_cam"
+    for row, image in enumerate(looks[0].watched.images):
+        p = np.exp(10 * image.mean(axis=(0, 1), dtype=np.float64))
+        p /= p.sum()
+        slopes = 10 * (np.diag(p) - np.outer(p, p))  # of p_c by the mean of channel k
+        expected = np.einsum("ck,hwk->chw", slopes, image)
+        np.testing.assert_allclose(
+            result.maps[row] / np.abs(result.maps[row]).max(), expected / np.abs(expected).max(), atol=1e-4
+        )
+
+
+@pytest.mark.parametrize(("image_format", "begins"), [("jpeg", b"\xff\xd8\xff"), ("png", b"\x89PNG")])
+def test_image_format(tmp_path, image_format, begins):
+    fit(eye(), data(), watch(tmp_path, image_format=image_format))
+    run = tmp_path / "cam"
+    cards = [value[2] for tag, _, value in events(run, "cam/probe_")]
+    assert len(cards) == 3 and all(encoded.startswith(begins) for encoded in cards)
+    ((picture,),) = strings(run, tag_of("probe_00", PICTURES)).values()
+    assert picture.startswith(begins)
+
+
+def test_beside_a_tensorboard_callback(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    theirs = keras.callbacks.TensorBoard("there")
+    callback = watch("here", tensorboard=theirs)
+    fit(eye(), data(), callback)
+    assert os.listdir(tmp_path) == ["there"] and os.listdir(tmp_path / "there") == ["cam"]
+
+
+def test_a_directory_of_two_runs_one_after_the_other(tmp_path):
+    """What is resumed has its pictures again, and the steps that are written twice are whole both times."""
+    for first, last in ((0, 3), (2, 4)):
+        fit(eye(), data(), watch(tmp_path), epochs=last, initial_epoch=first)
+    run = tmp_path / "cam"
+    assert steps(run, EPOCHS_TAG) == [0, 1, 2, 2, 3]
+    assert steps(run, tag_of("probe_01", MAPS)) == [0, 1, 2, 2, 3]
+    assert steps(run, tag_of("probe_01", PICTURES)) == [0, 2]
+
+
+def test_every_record_decodes_and_large_pictures_are_stored_smaller(tmp_path):
+    image = spots([(600, 100)], [1], size=1024, side=100)
+    callback = CAMCallback((image, [1]), tmp_path, boxes=[(600, 100, 700, 200)], on_error="raise")
+    fit(eye(), data(), callback, epochs=2)
+    run = tmp_path / "cam"
+    ((picture,),) = strings(run, tag_of("probe_00", PICTURES)).values()
+    (tmp_path / "picture.jpg").write_bytes(picture)
+    assert pixels(tmp_path / "picture.jpg").shape == (512, 512, 3)
+    for record in map(decode_maps, strings(run, tag_of("probe_00", MAPS)).values()):
+        assert record.size == (512, 512) and record.placement == ((15.5, 32.0), (15.5, 32.0))
+        row, column = np.unravel_index(record.maps[0].argmax(), record.maps[0].shape)
+        assert (15.5 + 32 * row, 15.5 + 32 * column) == pytest.approx((75, 325), abs=20)
+    for epoch, parts in strings(run, EPOCHS_TAG).items():
+        (probe,) = decode_epoch(parts)["probes"]
+        assert decode_epoch(parts)["epoch"] == epoch and probe["boxes"] == [[300, 50, 350, 100]]
+    assert kind_of(b'{"v": 1, "kind": "maps"}') == MAPS
+
+
+def test_hostile_class_names(tmp_path):
+    names = ("<script>alert(1)</script>/..", "x" * 10_000, "\u202eolleh \U0001f431/\n")
+    callback = CAMCallback(data(), tmp_path, class_names=names, masks=np.ones((3, 16, 16)), on_error="raise")
+    fit(eye(), data(), callback)
+    found = events(tmp_path / "cam", "")
+    tags = {tag for tag, _, _ in found}
+    assert not any(character in tag for tag in tags for character in "<>\n\u202e") and max(map(len, tags)) < 100
+    assert all(tag.count("/") <= 2 for tag in tags)
+    (probes,) = (decode_epoch(parts)["probes"] for parts in strings(tmp_path / "cam", EPOCHS_TAG).values())
+    assert {name for probe in probes for name in probe["names"].values()} == set(names)
+    assert os.listdir(tmp_path) == ["cam"]

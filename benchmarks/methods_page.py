@@ -82,7 +82,7 @@ def cost_tables(costs: Sequence[Cost], machine: str, minutes: float) -> dict[str
             rounded(measured),
         )
         lines.append(f"| {' | '.join(cells)} |")
-    table = [f"{machine}; {minutes:.0f} minutes.", ""]
+    table = [f"{machine}; {minutes:.0f} minutes, beside other work.", ""]
     table += [f"| method | cost stated | {' | '.join(f'{name} x{batch}' for name, batch in places)} |"]
     table += ["| --- " * (len(places) + 2) + "|"]
     for name in dict.fromkeys(cost.method for cost in costs):
@@ -117,7 +117,7 @@ def quality_tables(runs: Sequence[Run], missing: str, machine: str, minutes: flo
     """The tables of what was measured on small networks, by their marks."""
     scenes = [run for run in runs if run.data == "drawn scenes"]
     photos = [run for run in runs if run.data != "drawn scenes"]
-    facts = f"{machine}; {len(runs)} networks in {minutes:.0f} minutes."
+    facts = f"{machine}; {len(runs)} networks in {minutes:.0f} minutes, beside other work."
     heads = [
         quality_table([run for run in scenes if run.head == head]) for head in dict.fromkeys(r.head for r in scenes)
     ]

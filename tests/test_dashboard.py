@@ -230,6 +230,15 @@ def test_epochs_by_slider_buttons_keys_and_curve(tab):
     tab.press(Keys.ARROW_LEFT)
     tab.click("#back")
     assert tab.epoch == "Epoch 1 (2 of 8)"
+    tab.one("#smooth").send_keys(Keys.ARROW_RIGHT)  # a key that a check box has no use for
+    tab.settle()
+    assert tab.epoch == "Epoch 2 (3 of 8)"
+    tab.one("#colors").send_keys(Keys.ARROW_DOWN)  # and one that a list keeps for itself
+    tab.settle()
+    assert tab.epoch == "Epoch 2 (3 of 8)" and tab.one("#colors").get_attribute("value") == "viridis"
+    tab.one("#back").send_keys(" ")  # presses the button, plays nothing
+    tab.settle()
+    assert tab.epoch == "Epoch 1 (2 of 8)" and tab.one("#play").get_attribute("title") == "Play"
     assert tab.one(".now").get_attribute("x1") == str(1000 / 7)
     assert "epoch 1" in tab.one("[aria-live]").get_attribute("textContent")
     tab.click(".plot svg")  # its middle

@@ -95,6 +95,7 @@ test("what is given up is taken out of the queue", async () => {
   await assert.rejects(waiting, /stale/);
   await slow;
   await queue.add(async () => {}, 0);
+  await new Promise((done) => setTimeout(done, 5));
   assert.equal(ran, false);
 });
 

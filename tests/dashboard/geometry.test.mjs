@@ -24,7 +24,7 @@ test("several cells in a pixel are averaged", () => {
 
 test("what is not a number touches only the pixels that it has a share in", () => {
   assert.deepEqual(row([NaN, 1, 2], [0, 2], 5), [NaN, NaN, 1, 1.5, 2]);
-  assert.deepEqual(row([Infinity, 1], [0, 2], 3), [NaN, NaN, 1]);
+  assert.deepEqual(row([1, Infinity], [0, 2], 3), [1, NaN, NaN]);
   const placed = place(
     Float32Array.of(NaN, 0, 0, 4),
     [2, 2],

@@ -105,8 +105,8 @@ export function makeRuns(store) {
 export function makeOrder(store) {
   const order = selection(store, "order", "Order", {
     stored: "as stored",
-    moved: "map moved most",
-    outside: "most energy outside the boxes",
+    moved: "moved most",
+    outside: "energy outside the boxes",
     wrong: "most sure and wrong",
   });
   const select = element("select", {
@@ -133,16 +133,24 @@ export function makeOrder(store) {
 }
 
 /**
- * The classes of a probe over all epochs and runs, with the colour that each has on the page.
+ * The classes of a probe over all epochs and runs, with the colour that each has on the page: the same for all probes
+ * unless there are many classes.
  * @param {import("./store.js").Store} store
  * @returns {Map<number, {color: string, rank: number}>}
  */
 export function classesOf(store) {
-  const indices = new Set();
-  for (const run of store.loaded)
-    for (const { entry } of run.probes.get(store.probe) ?? []) for (const index of entry.classes) indices.add(index);
-  return new Map([...indices].sort((a, b) => a - b).map((index, rank) => [index, { rank, color: classColor(rank) }]));
+  const sightings = store.loaded.flatMap((run) => run.probes.get(store.probe) ?? []);
+  const here = sorted(sightings.flatMap(({ entry }) => entry.classes));
+  const named = sorted([...here, ...store.loaded.flatMap((run) => Object.keys(run.names).map(Number))]);
+  const ranked = named.length > MOST_CHIPS ? here : named;
+  return new Map(
+    here
+      .map((index) => [index, ranked.indexOf(index)])
+      .map(([index, rank]) => [index, { rank, color: classColor(rank) }]),
+  );
 }
+
+const sorted = (indices) => [...new Set(indices)].sort((a, b) => a - b);
 
 /** Which classes are shown. @param {import("./store.js").Store} store */
 export function makeChips(store) {

@@ -128,7 +128,7 @@ export function largestBox(heat, [height, width], threshold) {
   for (const value of heat) if (value > peak) peak = value;
   if (!(peak > 0)) return null;
   const bound = Math.fround(peak * threshold);
-  const open = Uint8Array.from(heat, (value) => (value > bound || value === peak ? 1 : 0));
+  const open = Uint8Array.from(heat, (value) => (value > bound ? 1 : 0));
   const stack = new Int32Array(height * width);
   let best = null;
   let most = 0;

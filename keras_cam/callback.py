@@ -14,7 +14,7 @@ import keras
 from keras_cam.backend import is_chief
 from keras_cam.errors import InvalidOptionError
 from keras_cam.explainer import Explainer
-from keras_cam.looks import Look, look_at, watermark
+from keras_cam.looks import INSIDE, Look, look_at, watermark
 from keras_cam.schedule import Schedule
 from keras_cam.sinks import FileSink, TensorBoardSink
 from keras_cam.tensorboard.writer import check_writable
@@ -23,7 +23,7 @@ from keras_cam.watching import Watching
 __all__ = ["CAMCallback"]
 
 logger = logging.getLogger("keras_cam")
-LOGGED = {"energy_inside": "val_cam_energy"}  # short for what is asked for most
+LOGGED = ("concentration", "share_in_border", "moved_since_last")  # all would make a line of Keras' progress too long
 
 
 class CAMCallback(keras.callbacks.Callback):
@@ -33,7 +33,8 @@ class CAMCallback(keras.callbacks.Callback):
     Images tab under `<log_dir>/cam`: the picture, the map of the predicted class over it, that of the true class where
     it is another, and below them the epoch, the true class, and the predicted class with its probability, a red bar
     and a cross where it is wrong. The CAM tab has the maps themselves. Scalars say in numbers where the model looks;
-    `logs` gets them as `val_cam_concentration`, `val_cam_energy` and so on, for `EarlyStopping`,
+    `logs` gets a few: with `boxes` or `masks` `val_cam_energy`, `val_cam_pointing` and `val_cam_iou`, else
+    `val_cam_concentration`, `val_cam_share_in_border` and `val_cam_moved_since_last`, for `EarlyStopping`,
     `ModelCheckpoint` and `CSVLogger` that come later in the list of callbacks. Steps and epochs are counted from 0, as
     Keras does in TensorBoard.
 
@@ -191,7 +192,8 @@ class CAMCallback(keras.callbacks.Callback):
             self._look()
         self._say_late()
         if logs is not None:
-            logs.update({LOGGED.get(name, f"val_cam_{name}"): value for name, value in self._numbers.items()})
+            names = [name for name in INSIDE if name in self._numbers] or LOGGED
+            logs.update({_logged(name): self._numbers[name] for name in names if name in self._numbers})
 
     def on_train_end(self, logs: Any = None) -> None:
         """Look at what came out, where training has stopped between two looks; close the files."""
@@ -273,3 +275,8 @@ class CAMCallback(keras.callbacks.Callback):
                     f"{when} {where}".strip(),
                     message,
                 )
+
+
+def _logged(name: str) -> str:
+    """What a number is called in the logs."""
+    return "val_cam_energy" if name == "energy_inside" else f"val_cam_{name}"

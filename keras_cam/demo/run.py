@@ -97,6 +97,7 @@ class DemoResult:
             f"  where it looks     {self.picture}",
             f"  while it learned   {self.filmstrip}",
             f"  in TensorBoard     tensorboard --logdir {log_dir} --samples_per_plugin images=1000",
+            "                     then the tab CAM",
             f"  to compare         {other}",
         ]
 
@@ -164,6 +165,7 @@ def run_demo(
                 log_dir,
                 num_probes=NUM_PROBES,
                 class_names=CLASS_NAMES,
+                boxes=tagged.boxes,
                 on_error="raise",
                 seed=seed,
             ),

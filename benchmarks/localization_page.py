@@ -134,6 +134,10 @@ with ResNet's padding (0.55 to 0.61 at IoU 0.5) and harmed with `"same"` (0.66 t
 0.34). The networks of 31 pixels were added after that. So the table does not show that placing finds more objects in
 general; that a placed cell lies over the pixels that it sees is shown elsewhere, by gradients ([why](shift.md)).
 
+The objects of the drawn scenes are lighter than their grounds: a threshold on the brightness of the picture, without
+any network, finds their boxes ([measured](methods.md)). Stretched and placed maps are of the same networks, so that the
+comparison of the two stands; the numbers themselves say little about how good a network is.
+
 On the photographs the animals are large, and 7.5 of 128 pixels are little: the boxes gain nothing. There the bell over
 the middle, which looks at nothing, beats the maps of these small networks, since photographers put animals in the
 middle: boxes on such pictures say little about a map.

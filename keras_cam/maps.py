@@ -26,7 +26,7 @@ from keras_cam.program import original
 
 Tensor = Any
 CLASSES_AT_ONCE = 16
-KEPT = 16  # compiled paths of one model: a new function as method= is a new path each time
+KEPT = 64  # compiled paths of one model: a new function as method= is a new path each time
 
 
 class Maps(NamedTuple):

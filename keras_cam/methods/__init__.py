@@ -47,7 +47,7 @@ class Method:
             pixels; or `(maps, biases)` where mean(map) + bias is the score.
         paper: where it was published.
         cost: in forward passes of the whole model; K channels, n samples, "backward" a pass back through all of it,
-            "head" a pass through what comes after the feature map.
+            "head" a pass through what comes after the feature map, "layers" some work on the output of every layer.
         at_pixels: whether its maps are at the pixels of the image, rather than at the cells of the feature map.
         compiled: whether it is traced whole, into one function with the forward pass; else it is called as it stands,
             on tensors with values, and what it asks of its view is compiled.
@@ -106,7 +106,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             "1 + n (1 + backward), n = 25",
             at_pixels=True,
         ),
-        "full_grad": Method(full_grad, "Srinivas and Fleuret 2019, arXiv 1905.00780", "2 + backward", at_pixels=True),
+        "full_grad": Method(
+            full_grad, "Srinivas and Fleuret 2019, arXiv 1905.00780", "2 + backward + layers", at_pixels=True
+        ),
         "guided_backprop": Method(
             guided_backprop, "Springenberg et al. 2014, arXiv 1412.6806", "2 + backward", at_pixels=True
         ),

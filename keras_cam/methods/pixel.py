@@ -112,10 +112,15 @@ def full_grad(view: View) -> Tensor:
         (N, C, H, W), not negative.
     """
     image, parts = view.score_parts()
-    total = ops.sum(_scaled(image), axis=-1)
     sizes = [ops.shape(image)[axis] for axis in range(2, len(image.shape) - 1)]
-    for part in parts:
-        total = total + stretch(ops.sum(_scaled(part), axis=-1), sizes, 2)  # the sum first: stretching is linear
+    by_size: dict[Any, Tensor] = {}
+    for index, part in enumerate(parts):
+        size = tuple(part.shape[2:-1])
+        key = index if None in size else size  # stretching is linear: what has one size is added up before
+        by_size[key] = by_size.get(key, 0.0) + ops.sum(_scaled(part), axis=-1)
+    total = ops.sum(_scaled(image), axis=-1)
+    for maps in by_size.values():
+        total = total + stretch(maps, sizes, 2)
     return total
 
 

@@ -49,12 +49,22 @@ def test_figures_are_shares(tagged, honest):
             assert result.accuracy[name] == result.accuracy_untagged[name]
 
 
+def test_the_callback_warns_of_the_tag_and_of_nothing_else(out, caplog):
+    """What the page about the callback says of the demo: at full size; here the first epochs of it."""
+    for honest in (False, True):
+        caplog.clear()
+        run_demo(out / "alarm", honest=honest, num_images=1600, epochs=2, verbose=0)
+        warned = [record.getMessage() for record in caplog.records if record.name == "keras_cam"]
+        assert len(warned) == (0 if honest else 1)
+        assert honest or ("'circle'" in warned[0] and "bottom left" in warned[0])
+
+
 def test_both_runs_are_left_for_tensorboard(tagged, honest):
     assert tagged.log_dir == honest.log_dir
     for kind in ("tagged", "honest"):
         cam = events(tagged.log_dir / kind / "cam")
         pictures = [tag for tag in cam.Tags()["tensors"] if tag.startswith("cam/probe_")]
-        assert len(pictures) == 8
+        assert len(pictures) == 12
         assert [event.step for event in cam.Tensors(pictures[0])] == [0, 1]
         assert "epoch_loss" in events(tagged.log_dir / kind / "validation").Tags()["tensors"]
 

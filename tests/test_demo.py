@@ -50,10 +50,10 @@ def test_figures_are_shares(tagged, honest):
 
 
 def test_the_callback_warns_of_the_tag_and_of_nothing_else(out, caplog):
-    """What the page about the callback says of the demo: at full size; here the first epochs of it."""
+    """What the page about the callback says of the demo: at full size; here its first epoch."""
     for honest in (False, True):
         caplog.clear()
-        run_demo(out / "alarm", honest=honest, num_images=1600, epochs=2, verbose=0)
+        run_demo(out / "alarm", honest=honest, num_images=1600, epochs=1, verbose=0)
         warned = [record.getMessage() for record in caplog.records if record.name == "keras_cam"]
         assert len(warned) == (0 if honest else 1)
         assert honest or ("'circle'" in warned[0] and "bottom left" in warned[0])

@@ -139,15 +139,17 @@ def test_settings_change_what_is_drawn(tab):
 def test_scales(tab):
     tab.press("5")  # star, third of four, has small values only: another scale makes it fainter
     tab.press("1")
+    tab.slide("epoch", 4)
     maxima = {
-        "map": maps_of()[2].max(),
-        "epoch": maps_of().max(),
+        "map": maps_of(epoch=4)[2].max(),
+        "epoch": maps_of(epoch=4).max(),
         "run": max(maps_of(epoch=epoch).max() for epoch in range(EPOCHS_RUN)),
     }
+    assert len({f"{wanted:.2g}" for wanted in maxima.values()}) == 3
     for scale, wanted in maxima.items():
         tab.choose("scale", scale)
         assert tab.texts(".scale span:last-child")[1] == f"{wanted:.3g}"
-        assert away(tab.seen(1), drawn_map(label=2, limit=float(wanted))) < 2
+        assert away(tab.seen(1), drawn_map(label=2, epoch=4, limit=float(wanted))) < 2
 
 
 def test_box_above_a_threshold(tab):
@@ -347,6 +349,15 @@ def test_a_link_restores_all_of_it(tab):
     assert tab.one("[aria-selected=true]").get_attribute("id") == "option_probe_02"
 
 
+def test_the_reload_button_of_tensorboard_reads_all_anew(tab):
+    asked = "return performance.getEntriesByType('resource').filter((entry) => entry.name.includes('epochs?')).length;"
+    before = tab.js(asked)
+    tab.driver.switch_to.default_content()
+    tab.one("app-header-reload button, .reload-button").click()
+    tab.enter()
+    until(lambda: tab.js(asked) == before + 2)  # though nothing is new, of both runs that are shown
+
+
 def test_dark_mode_is_followed(tab):
     background = "return getComputedStyle(document.body).backgroundColor;"
     assert tab.js(background) == "rgb(255, 255, 255)"
@@ -405,6 +416,9 @@ def test_it_follows_a_training_and_outlives_the_server(chromium, tmp_path):
         write_run(logs / "cam", probes=2, epochs=2)
         until(lambda: tab.all(".player") and tab.epoch == "Epoch 1 (2 of 2)")
         until(lambda: tab.texts(".words")[1:2] and "Loading" not in tab.texts(".words")[1])
+        tab.js("location.hash = '#keras_cam&p.keras_cam.epoch=1';")
+        chromium.refresh()  # with a link that names the last epoch
+        until(lambda: tab.all(".player") and tab.epoch == "Epoch 1 (2 of 2)")
         write_run(logs / "cam", probes=2, epochs=3, first=2)
         until(lambda: tab.epoch == "Epoch 4 (5 of 5)")  # the last is followed
         until(lambda: tab.texts(".words")[1].startswith("Box"))

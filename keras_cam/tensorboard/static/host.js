@@ -32,9 +32,10 @@ export const readHash = () => around((host) => host.location.hash, window.locati
 /** Put a state into the address without a step in the history, while this tab is the one that is shown. */
 export function writeHash(hash) {
   around((host) => {
+    const { hash: now, pathname, search } = host.location;
     const tab = (text) => text.split("&")[0];
-    if (tab(host.location.hash) === tab(hash) && host.location.hash !== hash)
-      host.history.replaceState(host.history.state, "", hash);
+    if (tab(now) !== tab(hash) || now === hash) return;
+    host.history.replaceState(host.history.state, "", `${pathname}${search}${hash}`); // whatever the base address is
   });
 }
 

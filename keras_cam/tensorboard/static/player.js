@@ -1,7 +1,6 @@
 // The epoch that is shown: a slider, one step back and forth, and playing them all.
 
 import { element, write } from "./dom.js";
-import { isShown } from "./host.js";
 
 const BEAT = 300; // milliseconds an epoch
 
@@ -74,7 +73,6 @@ export class Player {
   }
 
   #beat() {
-    if (!isShown()) return this.stop();
     const { steps, step } = this.store;
     if (!this.isReady()) return;
     this.move(1);

@@ -43,11 +43,12 @@ def probe_card(
     scaled = fitted(picture, SIDE)
     size = scaled.shape[:2]
     low, high = limits
+    bar = _bar(max(size[0], 3 * BAR_TEXT), limits)
     shown = []
     for index, heat in enumerate(heatmap if heatmap.ndim == 3 else heatmap[np.newaxis]):
         shares = normalize(resize(heat, size), limits) if high > low else np.zeros(size, np.float32)
         left = np.full_like(scaled, PAPER[0]) if index else scaled  # the picture stays where it is
-        shown.append(beside([left, overlay(scaled, shares), _bar(max(size[0], 3 * BAR_TEXT), limits)], gap=GAP))
+        shown.append(beside([left, overlay(scaled, shares), bar], gap=GAP))
     mark = np.full((MARK_HEIGHT, CARD_WIDTH, 3), WRONG if wrong else RIGHT, np.uint8)
     return caption(np.concatenate([_widened(contact_sheet(shown, 1, gap=GAP), CARD_WIDTH, centred=True), mark]), lines)
 

@@ -51,7 +51,7 @@ class TensorBoardSink:
     def __init__(self, directory: str, image_format: str = "jpeg") -> None:
         self._writer = SummaryWriter(directory)
         self._encode = encode_jpeg if image_format == "jpeg" else encode_png
-        self._shown: dict[int, np.ndarray] = {}  # the picture that the CAM tab has of each probe
+        self._shown: dict[int, tuple[np.ndarray, int]] = {}  # what the CAM tab has a picture of, and since which step
 
     def __call__(self, look: Look) -> None:
         """Write a look."""
@@ -98,13 +98,15 @@ class TensorBoardSink:
             if max(picture.shape[:2]) > LONGEST_SIDE:
                 shown = scaled_to(picture, round(picture.shape[1] * LONGEST_SIDE / max(picture.shape[:2])))
             probe, slots = probe_id(row), look.slots(row)
-            if not np.array_equal(self._shown.get(row, ()), look.watched.images[row]):
+            image = look.watched.images[row]
+            if row not in self._shown or not np.array_equal(self._shown[row][0], image):
                 self._writer.record(tag_of(probe, PICTURES), PICTURES, [self._encode(shown)], step=look.step)
-                self._shown[row] = look.watched.images[row]
+                self._shown[row] = image, look.step
             record = _maps_record(look, row, slots, shown.shape[:2])
             self._writer.record(tag_of(probe, MAPS), MAPS, encode_maps(record), step=look.step)
-            summaries.append(_summary(look, row, slots, shown.shape[1] / picture.shape[1]))
-        self._writer.record(EPOCHS_TAG, EPOCHS, encode_epoch(look.step, summaries), step=look.step)
+            summary = _summary(look, row, slots, shown.shape[1] / picture.shape[1])
+            summaries.append({**summary, "picture": self._shown[row][1]})
+        self._writer.record(EPOCHS_TAG, EPOCHS, encode_epoch(look.step, summaries, look.unit), step=look.step)
 
 
 class FileSink:
@@ -165,10 +167,10 @@ def caption_lines(look: Look, row: int) -> list[str]:
     """Say what stands below a probe: when, true class, predicted class, probability, and whether the map is empty."""
     result, label, predicted = look.result, look.watched.labels[row], predicted_class(look, row)
     group = look.watched.groups[row]
-    first = f"{look.unit} {look.step}" + (f"   {group}" if group else "")
+    first = f"{look.unit} {look.step}" + (f", {group}" if group else "")
     second = f"predicted: {_with_value(look, row, predicted)}"
     if label is not None:
-        first += f"   true: {_with_value(look, row, label)}"
+        first += f", true: {_with_value(look, row, label)}"
         second = f"{'✓' if label == predicted else '✗'} {second}"
     shown = [int(result.class_indices[row, slot]) for slot in look.slots(row)]
     maps = [] if shown == [predicted] else ["maps: " + ", ".join(map(result.class_name, shown))]

@@ -42,7 +42,8 @@ def maps_of(step, classes=(4, 7)):
 
 def probe_of(probe="probe_00", classes=(4, 7), **more):
     """A probe as the callback describes it."""
-    about = {"probe": probe, "group": "", "name": "a cat", "true": 4, "predicted": 7, "classes": list(classes)}
+    about = {"probe": probe, "group": "", "name": "a cat", "true": 4, "predicted": 7, "picture": 0}
+    about |= {"classes": list(classes)}
     about |= {"names": {"4": "cat", "7": "dog"}, "p": [0.25, 0.5], "p_true": 0.25, "boxes": [[1, 2, 3.5, 4]]}
     return about | {"numbers": {"energy_inside": 0.75}} | more
 

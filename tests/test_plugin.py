@@ -49,7 +49,9 @@ def test_each_route_gives_what_was_written(tmp_path, loader, prefix):
         picture = tab.ask("picture", run="first/cam", probe="probe_9", step=3)
     assert plugins["keras_cam"]["enabled"] is True and plugins["keras_cam"]["tab_name"] == "CAM"
     assert plugins["keras_cam"]["loading_mechanism"]["module_path"] == f"{prefix}/data/plugin/keras_cam/index.js"
-    assert runs == {"v": 1, "runs": [{"run": "first/cam", "epochs": 5, "probes": ["probe_00", "probe_9", "probe_10"]}]}
+    (run,) = runs["runs"]
+    assert abs(run.pop("wall_time") - os.stat(tmp_path).st_mtime) < 600
+    assert run == {"run": "first/cam", "epochs": 5, "probes": ["probe_00", "probe_9", "probe_10"]} and runs["v"] == 1
     assert [(epochs["v"], epochs["run"], epochs["dropped"])] == [(1, "first/cam", 0)]
     assert [(record["step"], record["epoch"]) for record in epochs["epochs"]] == [(0, 0), (1, 1), (4, 4)]
     assert epochs["epochs"][1]["probes"][2] == probe_of("probe_9")
@@ -109,7 +111,7 @@ def test_half_precision_maps_and_maps_of_changing_classes_arrive_as_float32(tmp_
     writer.close()
     with serving(tmp_path, loader) as tab:
         header, grids = unpack(tab.ask("maps", run="cam", probe="probe_00").data)
-        assert tab.json("runs")["runs"] == [{"run": "cam", "epochs": None, "probes": ["probe_00"]}]
+        assert tab.json("runs")["runs"] == [{"run": "cam", "epochs": None, "wall_time": None, "probes": ["probe_00"]}]
     assert [about["classes"] for about in header["steps"]] == [[1], [3, 1, 2]]
     assert [about["offset"] for about in header["steps"]] == [0, 6]
     np.testing.assert_allclose(grids[1], maps_of(1, (3, 1, 2)).maps, atol=0.05)
@@ -378,7 +380,7 @@ def test_tensorboard_itself_shows_the_tab(tmp_path, flags, prefix, tensorflow):
         script = fetch(f"{base}/index.js")
         missing = fetch(f"{base}/picture?run=a%20b/cam&probe=probe_01&step=0")
         picture = fetch(f"{base}/picture?run=a+b%2Fcam&probe=probe_00&step=11")
-    assert runs == [{"run": "a b/cam", "epochs": 12, "probes": ["probe_00"]}]
+    assert [(run["run"], run["epochs"], run["probes"]) for run in runs] == [("a b/cam", 12, ["probe_00"])]
     assert status == 200
     np.testing.assert_array_equal(unpack(body)[1][11], maps_of(11).maps)
     assert script[0] == 200 and script[1]["Content-Type"].startswith("text/javascript")

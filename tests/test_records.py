@@ -189,7 +189,8 @@ def assert_sound(summary):
 
 def test_a_summary_is_read_as_it_was_written():
     found = records.decode_epoch([SUMMARY])
-    assert found == {"v": 1, "epoch": 2, "probes": [probe_of(), probe_of("probe_01")]}
+    assert found == {"v": 1, "epoch": 2, "unit": "epoch", "probes": [probe_of(), probe_of("probe_01")]}
+    assert records.decode_epoch(records.encode_epoch(300, [], "batch"))["unit"] == "batch"
 
 
 def test_what_a_summary_does_not_say_is_empty_and_what_nobody_knows_is_left_out():
@@ -201,6 +202,7 @@ def test_what_a_summary_does_not_say_is_empty_and_what_nobody_knows_is_left_out(
         "name": "",
         "true": None,
         "predicted": None,
+        "picture": None,
         "classes": [1, 2],
         "names": {},
         "p": [None, None],

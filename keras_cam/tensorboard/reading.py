@@ -75,16 +75,23 @@ class Log:
         """Runs that hold our data; nothing is read for it.
 
         Returns:
-            For each "run", how many "epochs" it has come to (None where unknown) and the ids of its "probes".
+            For each "run", how many "epochs" it has come to, the "wall_time" of the last that was written (None where
+            unknown) and the ids of its "probes".
         """
         found = []
         for run, tags in sorted(self._ask(self._provider.list_tensors).items()):
             kinds = {tag: kind_of(series.plugin_content) for tag, series in tags.items()}
             matches = [MAPS_TAG.fullmatch(tag) for tag, kind in kinds.items() if kind == MAPS]
             probes = sorted((match[1] for match in matches if match), key=lambda probe: int(probe.partition("_")[2]))
-            last = tags[EPOCHS_TAG].max_step if kinds.get(EPOCHS_TAG) == EPOCHS else None
+            last = tags[EPOCHS_TAG] if kinds.get(EPOCHS_TAG) == EPOCHS else None
             if len(run) <= LONGEST_NAME and (probes or last is not None):
-                found.append({"run": run, "epochs": None if last is None else last + 1, "probes": probes})
+                latest: dict[str, Any] = {
+                    "epochs": None,
+                    "wall_time": None,
+                }  # of a run that starts again: epochs as before
+                if last is not None:
+                    latest = {"epochs": last.max_step + 1, "wall_time": _finite(last.max_wall_time)}
+                found.append({"run": run, **latest, "probes": probes})
         return found
 
     def epochs(self, run: str) -> Series:
@@ -153,8 +160,7 @@ class Log:
         dropped = 0
         for datum, strings in zip(data, tensors, strict=True):
             try:
-                wall_time = float(datum.wall_time) if math.isfinite(datum.wall_time) else None
-                held[int(datum.step)] = (int(datum.step), wall_time, decode(strings))
+                held[int(datum.step)] = (int(datum.step), _finite(datum.wall_time), decode(strings))
             except ValueError:
                 dropped += 1
         return Series([held[step] for step in sorted(held)], dropped)
@@ -187,6 +193,10 @@ class Log:
                 raise Refused(503, "TensorBoard's data server does not answer. Start tensorboard again.") from error
             words = f"TensorBoard cannot read this data ({type(error).__name__}); another tool may have written it."
             raise Refused(422, words) from error
+
+
+def _finite(seconds: Any) -> float | None:
+    return float(seconds) if math.isfinite(seconds) else None
 
 
 def _too_much(what: str) -> str:

@@ -116,18 +116,20 @@ def decode_maps(strings: Sequence[bytes]) -> MapsRecord:
     return MapsRecord(maps, tuple(classes), (rows, columns), (float(field[0]), float(field[1])), (size[0], size[1]))
 
 
-def encode_epoch(epoch: int, probes: Sequence[Mapping[str, Any]]) -> list[bytes]:
+def encode_epoch(epoch: int, probes: Sequence[Mapping[str, Any]], unit: str = "epoch") -> list[bytes]:
     """A summary of all probes at one epoch as the one string of its tensor; numbers that are not finite are left out.
 
     Args:
         epoch: which one, counted from 0.
-        probes: for each probe "probe", "group", "name", "true", "predicted", "classes", "names", "p", "p_true", "boxes"
-            and "numbers".
+        probes: for each probe "probe", "group", "name", "picture" (the step that its picture was written at), "true",
+            "predicted", "classes", "names", "p", "p_true", "boxes" and "numbers".
+        unit: what is counted: "epoch" or "batch".
 
     Returns:
         The string.
     """
-    return [json.dumps(_clean({"v": VERSION, "epoch": epoch, "probes": list(probes)}), allow_nan=False).encode()]
+    summary = {"v": VERSION, "epoch": epoch, "unit": unit, "probes": list(probes)}
+    return [json.dumps(_clean(summary), allow_nan=False).encode()]
 
 
 def decode_epoch(strings: Sequence[bytes]) -> dict[str, Any]:
@@ -137,8 +139,8 @@ def decode_epoch(strings: Sequence[bytes]) -> dict[str, Any]:
         strings: the strings of a tensor.
 
     Returns:
-        "v", "epoch" and "probes"; each probe has all that `encode_epoch` names, empty or None where it was not said,
-        and nothing else.
+        "v", "epoch", "unit" and "probes"; each probe has all that `encode_epoch` names, empty or None where it was not
+        said, and nothing else.
 
     Raises:
         ValueError: anything but a whole summary; the message says what is wrong with it.
@@ -147,7 +149,8 @@ def decode_epoch(strings: Sequence[bytes]) -> dict[str, Any]:
     epoch, probes = summary.get("epoch"), summary.get("probes")
     if not _whole([epoch], 1, -(2**53), 2**53) or not isinstance(probes, list):
         raise ValueError("no epoch, or no list of probes")
-    return {"v": VERSION, "epoch": epoch, "probes": [_probe(probe) for probe in probes]}
+    unit = "batch" if summary.get("unit") == "batch" else "epoch"
+    return {"v": VERSION, "epoch": epoch, "unit": unit, "probes": [_probe(probe) for probe in probes]}
 
 
 def _probe(said: Any) -> dict[str, Any]:
@@ -156,12 +159,12 @@ def _probe(said: Any) -> dict[str, Any]:
         raise ValueError("a probe without an id or classes")
     classes = said["classes"]
     texts = {part: said.get(part, "") for part in ("group", "name")}
-    asked = {part: said.get(part) for part in ("true", "predicted")}
+    asked = {part: said.get(part) for part in ("true", "predicted", "picture")}
     names, numbers, boxes = said.get("names", {}), said.get("numbers", {}), said.get("boxes", [])
     p, p_true = said.get("p", [None] * len(classes)), said.get("p_true")
     sound = {
         "group or name": all(isinstance(text, str) for text in texts.values()),
-        "true or predicted class": _are_classes(_known(asked.values())),
+        "true or predicted class, or picture": _are_classes(_known(asked.values())),
         "names": isinstance(names, dict) and all(isinstance(name, str) for name in names.values()),
         "p": isinstance(p, list) and len(p) == len(classes) and _finite(_known([*p, p_true])),
         "numbers": isinstance(numbers, dict) and _finite(_known(numbers.values())),

@@ -145,9 +145,9 @@ class CAMCallback(keras.callbacks.Callback):
             )
         log_dir = log_dir if tensorboard is None else tensorboard.log_dir
         self.log_dir = None if log_dir is None else os.path.join(os.fspath(log_dir), "cam")
-        for directory in (self.log_dir, save_dir):
+        for option, directory in (("log_dir", self.log_dir), ("save_dir", save_dir)):
             if directory is not None:
-                check_writable(os.fspath(directory))
+                check_writable(os.fspath(directory), option)
         self._sinks: dict[str, Callable[[Look], Any]] = {}
         if self.log_dir is not None:
             self._sinks["in TensorBoard"] = TensorBoardSink(self.log_dir, image_format)

@@ -11,7 +11,7 @@ import pytest
 from cockpit import eye, fit, scalar, spots, steps, strings, words
 
 from keras_cam import CAMCallback
-from keras_cam.errors import InvalidClassError, InvalidDataError
+from keras_cam.errors import InvalidClassError, InvalidDataError, InvalidOptionError
 from keras_cam.tensorboard.records import EPOCHS_TAG, PICTURES, decode_epoch, tag_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is zero everywhere")  # black pictures with one colour
@@ -61,6 +61,12 @@ def test_one_sink_that_fails_is_no_reason_for_the_next(tmp_path, caplog):
     assert len(os.listdir(tmp_path / "pictures" / "probe_00")) == 4
     assert steps(logs / "cam", EPOCHS_TAG) == [2, 3]
     assert steps(logs / "cam", tag_of("probe_00", PICTURES)) == [2], "the picture has not been written before"
+
+
+def test_a_save_dir_that_cannot_be_is_said_at_construction(tmp_path):
+    (tmp_path / "pictures").write_text("in the way")
+    with pytest.raises(InvalidOptionError, match=r"^save_dir must be a directory .* is a file, not a directory"):
+        CAMCallback(data(), None, save_dir=tmp_path / "pictures")
 
 
 def test_a_save_dir_that_is_taken_away(tmp_path, caplog):

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 
-def check_writable(directory: str) -> None:
+def check_writable(directory: str, option: str = "log_dir") -> None:
     """Find out whether a directory could be made and written to, without making it.
 
     Args:
         directory: the directory to be written to later. Remote ones (`gs://...`) are not looked at.
+        option: the argument that asks for it.
 
     Raises:
         InvalidOptionError: a file stands in the way, or the nearest directory that exists cannot be written to.
@@ -42,8 +43,8 @@ def check_writable(directory: str) -> None:
     else:
         return
     raise InvalidOptionError(
-        f"Event files are written under log_dir. Received: a log_dir that needs {directory!r}, but {problem}. "
-        f"Pass a log_dir that can be written to."
+        f"{option} must be a directory that can be written to. Received: one that needs {directory!r}, but {problem}. "
+        f"Pass another {option}."
     )
 
 

@@ -120,9 +120,9 @@ Placing moves all maps of a network the same way: half a stride, 7.5 pixels down
 (ResNet's padding); without padding it moves and shrinks them. Whether that brings the evidence closer to the object
 depends on where in its window a network answers to one.
 
-- Cells that see 31 pixels, two strides, have little choice. Placing took IoU 0.5 from 0.35 to 0.40 (`"same"`, in two of
-  three networks), 0.34 to 0.47 (ResNet's padding, in all three) and 0.38 to 0.41 (`"valid"`, in all three), and pointing
-  from 0.78 to 0.83, 0.73 to 0.84 and 0.70 to 0.79.
+- Cells that see 31 pixels, two strides, have little choice. Placing took IoU 0.5 from 0.35 to 0.40 (`"same"`, in two
+  of three networks), 0.34 to 0.47 (ResNet's padding, in all three) and 0.38 to 0.41 (`"valid"`, in all three), and
+  pointing from 0.78 to 0.83, 0.73 to 0.84 and 0.70 to 0.79.
 - Cells that see 39 pixels have more. Without padding all three networks gained (0.27 to 0.40, pointing 0.53 to 0.70).
   With padding, networks that differ in nothing but their seed and scenes put their evidence up to ten pixels to one
   side of the object ("off centre"), as far as the shift itself: placing helps some of them and harms others, and in the

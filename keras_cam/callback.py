@@ -82,7 +82,7 @@ class CAMCallback(keras.callbacks.Callback):
         InvalidOptionError: an argument outside its range, or a `log_dir` that cannot be written to.
 
     Example:
-        >>> import os, tempfile
+        >>> import keras, os, tempfile, numpy as np
         >>> log_dir = tempfile.mkdtemp()
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3),
         ...     keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, activation="softmax")])

@@ -15,11 +15,11 @@ from keras_cam.aiming import loss_activation
 from keras_cam.attribute import add_on_finest_grid
 from keras_cam.axes import Axis
 from keras_cam.backend import compile_function, fetch_weights
-from keras_cam.errors import InvalidOptionError, UnsupportedModelError
+from keras_cam.errors import UnsupportedModelError
 from keras_cam.geometry import Grid, grid_of
 from keras_cam.graph import Cut, describe
 from keras_cam.head import find_head
-from keras_cam.methods import METHODS, Method
+from keras_cam.methods import METHODS, Method, check_maps
 from keras_cam.methods.view import View
 from keras_cam.network import Network
 from keras_cam.program import original
@@ -160,7 +160,10 @@ class MapFunction:
                 View(self._network, run or _run_at_once, inputs, read, class_indices, index=index, **options)
                 for index in range(1 if self.method.joins_features else len(head.cut.features))
             ]
-            results = [_checked(self.method.function(view, **self._options), view) for view in views]
+            results = [self.method.function(view, **self._options) for view in views]
+            if self.method not in METHODS.values() and not self.method.compiled:
+                for result, view in zip(results, views, strict=True):
+                    check_maps(result, view)
             if isinstance(results[0], tuple):
                 maps, bias = results[0]
             else:
@@ -248,21 +251,6 @@ def _run_at_once(
     """Run a function of tensors inside the trace that is being made."""
     del key
     return function(inputs, read, *others)
-
-
-def _checked(result: Any, view: View) -> Any:
-    """What a method has returned, if it has the shape of maps."""
-    maps = result[0] if isinstance(result, tuple) else result
-    received, classes = tuple(getattr(maps, "shape", ())), tuple(view.class_indices.shape)
-    shapes = [(*classes, *tuple(array.shape)[1:-1]) for array in (view.features, view.images)]
-    for shape in shapes:
-        pairs = zip(received, shape, strict=False)
-        if len(received) == len(shape) and all(None in pair or pair[0] == pair[1] for pair in pairs):
-            return result
-    raise InvalidOptionError(
-        f"A method must return maps (N, C, *grid), here {shapes[0]}, or maps of the size of the image. Received: "
-        f"{received or type(maps).__name__}."
-    )
 
 
 def _fetched(values: Sequence[Tensor]) -> Maps:

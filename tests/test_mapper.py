@@ -198,3 +198,9 @@ def test_options_that_are_arrays():
         model, pictures, classes=0, method="integrated_gradients", samples=2, baseline=np.zeros((24, 32, 3))
     )
     np.testing.assert_allclose(array.maps, black.maps, atol=1e-6)
+
+
+@pytest.mark.parametrize("returns", [lambda view: view.features, lambda view: 3, lambda view: np.ones((1, 1, 5))])
+def test_a_method_of_ones_own_that_returns_no_maps(returns):
+    with pytest.raises(InvalidOptionError, match=r"maps \(N, C, \*grid\), here \(1, 1, 3, 4\)"):
+        explain(network(), images(1), method=returns)

@@ -35,7 +35,7 @@ from keras_cam.methods.pixel import (
 )
 from keras_cam.methods.view import View
 
-__all__ = ["AUTO", "METHODS", "Method", "View", "find_method"]
+__all__ = ["AUTO", "METHODS", "Method", "View", "check_maps", "find_method"]
 
 
 @dataclass(frozen=True)
@@ -153,3 +153,23 @@ def find_method(method: Any, options: Mapping[str, Any]) -> Method:
             f"method {name!r}, which has {', '.join(map(repr, found.options)) or 'none of its own'}."
         )
     return found
+
+
+def check_maps(result: Any, view: View) -> None:
+    """Raise where a user's method has returned something else than maps.
+
+    Args:
+        result: what it has returned.
+        view: what it was given.
+
+    Raises:
+        InvalidOptionError: not (N, C, *grid), nor of the size of the image.
+    """
+    maps = result[0] if isinstance(result, tuple) else result
+    received, classes = tuple(getattr(maps, "shape", ())), tuple(view.class_indices.shape)
+    shapes = [(*classes, *tuple(array.shape)[1:-1]) for array in (view.features, view.images)]
+    if received not in shapes:
+        raise InvalidOptionError(
+            f"A method must return maps (N, C, *grid), here {shapes[0]}, or maps of the size of the image. Received: "
+            f"{received or type(maps).__name__}."
+        )

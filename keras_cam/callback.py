@@ -84,6 +84,7 @@ class CAMCallback(keras.callbacks.Callback):
     Example:
         >>> import keras, os, tempfile, numpy as np
         >>> log_dir = tempfile.mkdtemp()
+        >>> keras.utils.set_random_seed(0)
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3),
         ...     keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, activation="softmax")])
         >>> model.compile("sgd", "sparse_categorical_crossentropy")

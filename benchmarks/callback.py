@@ -94,8 +94,8 @@ def cifar_network() -> keras.Model:
     keras.utils.set_random_seed(0)
     inputs = x = keras.Input((32, 32, 3))
     for filters in (32, 64, 128):
-        for _ in range(2):
-            x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        for number in range(2):
+            x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"conv_{filters}_{number}")(x)
             x = layers.ReLU()(layers.BatchNormalization()(x))
         if filters < 128:
             x = layers.MaxPooling2D()(x)
@@ -164,7 +164,7 @@ def rival(path: str, probes: int, data: Any) -> Callable[[str], Any]:
     kind = getattr(importlib.import_module(module), name)
     part = tuple(array[:probes] for array in data)
     return lambda directory: kind(
-        validation_data=part, class_index=0, output_dir=Path(directory), layer_name="conv2d_5"
+        validation_data=part, class_index=0, output_dir=Path(directory), layer_name="conv_128_1"
     )
 
 

@@ -57,11 +57,7 @@ def figure(
     """
     from matplotlib.figure import Figure
 
-    if not len(images) == len(heatmaps) == len(titles) == len(heatmaps if limits is None else limits) > 0:
-        raise InvalidOptionError(
-            "A figure needs rows, and an image, a heat map, a title and a pair of limits for each. Received: "
-            f"{len(images)} images, {len(heatmaps)} heat maps, {len(titles)} titles, limits {limits!r}."
-        )
+    check_rows("an image", images, heatmaps, titles, limits)
     pictures = [checked_picture(image) for image in images]
     title_height = max(0.45, text_size / 72 * 2)
     heights = [PANEL * min(max(picture.shape[0] / picture.shape[1], 0.3), 2) for picture in pictures]
@@ -86,6 +82,17 @@ def figure(
         drawn = draw_boxes(drawn, found, truth=true, text_size=max(6, size[1] // 16))
         _draw_row(axes, picture, heat, span, drawn, colors_of(colormap, signed))
     return drawing
+
+
+def check_rows(
+    what: str, things: Sequence[Any], heatmaps: Sequence[Any], titles: Sequence[str], limits: Sequence[Any] | None
+) -> None:
+    """Raise where a figure has no rows, or not one of everything for each; `what` is drawn on, such as "an image"."""
+    if not len(things) == len(heatmaps) == len(titles) == len(heatmaps if limits is None else limits) > 0:
+        raise InvalidOptionError(
+            f"A figure needs rows, and {what}, a heat map, a title and a pair of limits for each. Received: "
+            f"{len(things)} {what.split()[1]}s, {len(heatmaps)} heat maps, {len(titles)} titles, limits {limits!r}."
+        )
 
 
 def _draw_row(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_cam.colors import colorize
-from keras_cam.errors import InvalidImageError, InvalidOptionError
+from keras_cam.errors import InvalidImageError
 from keras_cam.heatmap import checked_maps, limits_of, normalize, place
-from keras_cam.plot import FIGURE_INCHES, colors_of, write_title
+from keras_cam.plot import FIGURE_INCHES, check_rows, colors_of, write_title
 from keras_cam.render import caption, checked_text_size
 
 if TYPE_CHECKING:
@@ -107,11 +107,7 @@ def signal_figure(
     """
     from matplotlib.figure import Figure
 
-    if not len(signals) == len(heatmaps) == len(titles) == len(heatmaps if limits is None else limits) > 0:
-        raise InvalidOptionError(
-            "A figure needs rows, and a signal, a heat map, a title and a pair of limits for each. Received: "
-            f"{len(signals)} signals, {len(heatmaps)} heat maps, {len(titles)} titles, limits {limits!r}."
-        )
+    check_rows("a signal", signals, heatmaps, titles, limits)
     checked = [_checked_signal(signal) for signal in signals]
     hot = [_checked_heat(heatmap, len(signal)) for heatmap, signal in zip(heatmaps, checked, strict=True)]
     if limits is None:

@@ -13,8 +13,6 @@ from keras_cam.errors import InvalidDataError
 
 __all__ = ["Truth", "find_truth", "inside_numbers"]
 
-PAPERS_THRESHOLD = 0.2
-
 
 @dataclass(frozen=True, eq=False)
 class Truth:
@@ -91,7 +89,7 @@ def inside_numbers(heatmap: np.ndarray, truth: Truth) -> Mapping[str, float]:
     total = float(heat.sum())
     if total == 0:
         return dict.fromkeys(("energy_inside", "pointing", "iou"), float("nan"))
-    overlap = best_iou(find_boxes(heat / heat.max(), PAPERS_THRESHOLD), truth.boxes)
+    overlap = best_iou(find_boxes(heat / heat.max()), truth.boxes)
     return {
         "energy_inside": float(heat[truth.mask].sum()) / total,
         "pointing": float(truth.mask.reshape(-1)[int(heat.argmax())]),

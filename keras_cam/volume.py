@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_cam.colors import color_bar
-from keras_cam.errors import InvalidImageError, InvalidOptionError
+from keras_cam.errors import InvalidImageError
 from keras_cam.heatmap import checked_maps, limits_of, normalize, place
 from keras_cam.images import to_display, value_range_of
-from keras_cam.plot import FIGURE_INCHES, write_title
+from keras_cam.plot import FIGURE_INCHES, check_rows, write_title
 from keras_cam.render import beside, caption, checked_text_size, contact_sheet, fitted, overlay
 
 if TYPE_CHECKING:
@@ -133,11 +133,7 @@ def volume_figure(
     """
     from matplotlib.figure import Figure
 
-    if not len(volumes) == len(heatmaps) == len(titles) == len(heatmaps if limits is None else limits) > 0:
-        raise InvalidOptionError(
-            "A figure needs rows, and a volume, a heat map, a title and a pair of limits for each. Received: "
-            f"{len(volumes)} volumes, {len(heatmaps)} heat maps, {len(titles)} titles, limits {limits!r}."
-        )
+    check_rows("a volume", volumes, heatmaps, titles, limits)
     pictures = []
     for row, (volume, heatmap) in enumerate(zip(volumes, heatmaps, strict=True)):
         rows = checked_maps(heatmap, 3).reshape(1, -1)

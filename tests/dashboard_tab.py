@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import urllib.request
 from importlib import metadata, resources
 
 import numpy as np
+import pytest
 from dashboard_logs import SIZE
 
 PATIENCE = 60  # seconds, for a machine with much else to do
@@ -104,11 +106,38 @@ class Tab:
         return self.one("output.epoch").text.capitalize()
 
 
-def until(condition):
+@contextlib.contextmanager
+def chromium(profile, size):
+    """A headless browser that reaches nothing but this machine, and keeps what is said in its console."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not (browser and driver):
+        pytest.skip("no Chromium with chromedriver on the PATH: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+        f"--user-data-dir={profile}",
+        f"--window-size={size}",
+    ):
+        options.add_argument(argument)
+    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield opened
+    opened.quit()
+
+
+def until(condition, patience=PATIENCE):
     """The first true value of the condition, asked for until patience ends."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not (value := condition()):
-        assert time.monotonic() < end, f"not within {PATIENCE} s"
+        assert time.monotonic() < end, f"not within {patience} s"
         time.sleep(0.05)
     return value
 

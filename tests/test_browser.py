@@ -1,19 +1,12 @@
 """What a person sees: TensorBoard on a free port, its Images tab in headless Chromium, every epoch of every probe."""
 
-import contextlib
 import hashlib
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 
+import dashboard_tab
 import keras
 import numpy as np
 import pytest
+from dashboard_tab import get
 
 from keras_cam import CAMCallback
 
@@ -39,28 +32,8 @@ return image && image.complete && image.naturalWidth > 0 ? [image.src, image.nat
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    """A headless browser that reaches nothing but this machine."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not (browser and driver):
-        pytest.skip("no Chromium with chromedriver on the PATH: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-        "--window-size=1500,1100",
-    ):
-        options.add_argument(argument)
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
+    with dashboard_tab.chromium(tmp_path_factory.mktemp("chromium"), "1500,1100") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -89,45 +62,14 @@ def logs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tensorboard(logs, tmp_path_factory):
     """Address of a TensorBoard started as our documentation says."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}/"
-    said = tmp_path_factory.mktemp("tensorboard") / "output.txt"
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logs), "--samples_per_plugin", "images=1000"]
-    with said.open("w") as output:
-        server = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-        )
-    try:
-        until(lambda: server.poll() is not None or b"cam/probe_00" in get(f"{address}data/plugin/images/tags"))
-        assert server.poll() is None, said.read_text()
+    work = tmp_path_factory.mktemp("tensorboard")
+    with dashboard_tab.tensorboard(logs, work, "--samples_per_plugin", "images=1000") as (address, _):
+        until(lambda: b"cam/probe_00" in get(f"{address}data/plugin/images/tags"))
         yield address
-    finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
 
 
 def until(condition):
-    """The first true value of the condition, asked for until patience ends."""
-    end = time.monotonic() + PATIENCE
-    while not (value := condition()):
-        assert time.monotonic() < end, f"not within {PATIENCE} s"
-        time.sleep(0.1)
-    return value
-
-
-def get(url):
-    with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-        return urllib.request.urlopen(url, timeout=10).read()
-    return b""
+    return dashboard_tab.until(condition, PATIENCE)
 
 
 def test_all_epochs_of_all_probes_are_in_the_images_tab(chromium, tensorboard, tmp_path):

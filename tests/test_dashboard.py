@@ -1,9 +1,9 @@
 """The CAM tab in a real TensorBoard in headless Chromium: each control, and what it must change on the page."""
 
 import json
-import shutil
 from io import BytesIO
 
+import dashboard_tab
 import numpy as np
 import PIL.Image
 import pytest
@@ -24,29 +24,8 @@ ORANGE, CYAN, WHITE = (255, 109, 0), (0, 229, 255), (255, 255, 255)
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    """A headless browser that reaches nothing but this machine."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not (browser and driver):
-        pytest.skip("no Chromium with chromedriver on the PATH: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-        "--window-size=1400,1100",
-    ):
-        options.add_argument(argument)
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
+    with dashboard_tab.chromium(tmp_path_factory.mktemp("chromium"), "1400,1100") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

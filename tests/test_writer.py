@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
 from keras_cam.errors import InvalidOptionError
@@ -51,6 +52,22 @@ def test_the_directory_comes_with_the_first_summary_and_each_close_ends_a_file(t
         writer.close()
     assert len(os.listdir(directory)) == 2
     assert [event[1] for event in events(directory)] == [0, 1]
+
+
+def test_files_of_one_second_are_read_in_the_order_of_writing(tmp_path):
+    """A process numbers its event files, and TensorBoard sorts their names: 10 comes before 9."""
+    elsewhere = tmp_path / "elsewhere"
+    number = 0
+    while number % 10 != 8:
+        other = EventFileWriter(str(elsewhere))
+        other.close()
+        number = max(int(name.rpartition(".")[2]) for name in os.listdir(elsewhere))
+    for step in range(2):
+        writer = SummaryWriter(str(tmp_path / "cam"))
+        writer.scalar("cam/number", step, step=step)
+        writer.close()
+    assert sorted(int(name.rpartition(".")[2]) for name in os.listdir(tmp_path / "cam")) == [number + 1, number + 2]
+    assert [event[1] for event in events(tmp_path / "cam")] == [0, 1]
 
 
 def test_flush_makes_it_readable_while_the_file_is_open(tmp_path):

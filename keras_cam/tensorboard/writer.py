@@ -151,6 +151,7 @@ class SummaryWriter:
             from tensorboard.compat.proto import event_pb2
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+            _wait_for_a_new_second(self.directory)
             self._file = EventFileWriter(self.directory)
             if self._last is None or step < self._last:
                 start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
@@ -164,3 +165,14 @@ class SummaryWriter:
         except BaseException:  # the file's own thread is dead by now: closing it could wait for ever
             self._file = None
             raise
+
+
+def _wait_for_a_new_second(directory: str) -> None:
+    """Let the second pass in which another event file of the directory was begun.
+
+    TensorBoard reads the files of a run in the order of their names, and passes over what sorts before the one that it
+    has come to. Names begin with the second; what follows (process, a running number) sorts as words: 10 before 9.
+    """
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    while any(name.startswith(f"events.out.tfevents.{int(time.time()):010d}.") for name in names):
+        time.sleep(0.02)

@@ -27,8 +27,8 @@ _WHERE = {
     "build_feature_model": "submodel",
     "class_activation_map": "cam_op",
     "class_weights": "submodel",
-    "compute_cam": "explainer",
-    "explain": "explainer",
+    "compute_cam": "calls",
+    "explain": "calls",
     "inspect_model": "inspection",
     "overlay": "render",
     "save_film": "film",
@@ -37,6 +37,8 @@ _WHERE = {
 if TYPE_CHECKING:
     from keras_cam.boxes import Box as Box
     from keras_cam.callback import CAMCallback as CAMCallback
+    from keras_cam.calls import compute_cam as compute_cam
+    from keras_cam.calls import explain as explain
     from keras_cam.cam_op import class_activation_map as class_activation_map
     from keras_cam.errors import CAMError as CAMError
     from keras_cam.errors import CAMWarning as CAMWarning
@@ -46,8 +48,6 @@ if TYPE_CHECKING:
     from keras_cam.errors import InvalidOptionError as InvalidOptionError
     from keras_cam.errors import UnsupportedModelError as UnsupportedModelError
     from keras_cam.explainer import Explainer as Explainer
-    from keras_cam.explainer import compute_cam as compute_cam
-    from keras_cam.explainer import explain as explain
     from keras_cam.explanation import Explanation as Explanation
     from keras_cam.film import save_film as save_film
     from keras_cam.inspection import inspect_model as inspect_model

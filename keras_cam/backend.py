@@ -44,14 +44,10 @@ def is_chief(model: keras.Model) -> bool:
     return not is_one_of_many or torch.distributed.get_rank() == 0
 
 
-def compile_function(
-    function: Callable[..., Any],
-    signature: Sequence[tuple[tuple[int | None, ...], str]],
-    variables: Callable[[], Sequence[keras.Variable]] = tuple,
-) -> Callable[..., Any]:
-    """Compile `function` for the current backend, with one trace for every size that `signature` leaves open.
+class Compiled:
+    """A function compiled for the current backend, with one trace for every size that `signature` leaves open.
 
-    TensorFlow: `tf.function` with this input signature, without XLA (measured 6 to 10 times slower than the plain
+    TensorFlow: the one concrete function of a `tf.function`, without XLA (measured 6 to 10 times slower than the plain
     graph for depthwise convolutions on CPU). JAX: `jax.jit`, the variables passed as arguments, so that the compiled
     function follows training; it is compiled once for every size that comes. torch: the function itself, outside of
     autograd.
@@ -61,34 +57,58 @@ def compile_function(
         signature: `(shape, dtype)` per argument; None stands for any size.
         variables: called for the variables that `function` reads (needed on JAX only).
 
-    Returns:
-        The compiled function.
+    Attributes:
+        traces: how often Python has run `function`, which under a compiler is once a trace.
     """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        signature: Sequence[tuple[tuple[int | None, ...], str]],
+        variables: Callable[[], Sequence[keras.Variable]] = tuple,
+    ) -> None:
+        self.traces = 0
+        self._function, self._signature, self._variables = function, signature, variables
+        self._call: Callable[..., Any] | None = None
+
+    def __call__(self, *arguments: Tensor) -> Any:
+        """Call it, compiled at the first call."""
+        if self._call is None:
+            self._call = {"tensorflow": self._concrete, "jax": self._jitted}.get(
+                keras.backend.backend(), self._outside_autograd
+            )()
+        return self._call(*arguments)
+
+    def _traced(self, *arguments: Tensor) -> Any:
+        self.traces += 1
+        return self._function(*arguments)
+
+    def _concrete(self) -> Callable[..., Any]:
         import tensorflow as tf
 
-        specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
-        compiled = tf.function(function, input_signature=specs, autograph=False)
-        compiled._omit_frequent_tracing_warning = True  # which counts the functions of all models as one
-        return compiled
-    if backend == "jax":
+        specs = [tf.TensorSpec(shape, dtype) for shape, dtype in self._signature]
+        # Called through the tf.function it would look its trace up each time, which takes longer than a small CAM.
+        return tf.function(self._traced, input_signature=specs, autograph=False).get_concrete_function()
+
+    def _jitted(self) -> Callable[..., Any]:
         import jax
 
         def stateless(state: list[Any], *arguments: Tensor) -> Any:
-            with keras.StatelessScope(state_mapping=list(zip(variables(), state, strict=True))):
-                return function(*arguments)
+            with keras.StatelessScope(state_mapping=list(zip(self._variables(), state, strict=True))):
+                return self._traced(*arguments)
 
         jitted = jax.jit(stateless)
-        return lambda *arguments: jitted([variable.value for variable in variables()], *arguments)
-    import torch
+        return lambda *arguments: jitted([variable.value for variable in self._variables()], *arguments)
 
-    def outside_autograd(*arguments: Tensor) -> Any:
-        # What a caller's inference_mode makes could not be differentiated by any more, as a head may have to be.
-        with torch.inference_mode(False), torch.no_grad():
-            return function(*arguments)
+    def _outside_autograd(self) -> Callable[..., Any]:
+        import torch
 
-    return outside_autograd
+        def call(*arguments: Tensor) -> Any:
+            # What a caller's inference_mode makes could not be differentiated by any more, as a head may have to be.
+            with torch.inference_mode(False), torch.no_grad():
+                return self._traced(*arguments)
+
+        return call
 
 
 def gradient(function: Callable[[list[Tensor]], tuple[Tensor, Any]], points: list[Tensor]) -> tuple[list[Tensor], Any]:

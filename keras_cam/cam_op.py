@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cam.backend import compile_function, is_eager
+from keras_cam.backend import Compiled, is_eager
 from keras_cam.errors import InvalidOptionError
 
 Tensor = Any
@@ -69,7 +69,7 @@ def _compiled(
 ) -> Callable[..., Tensor]:
     del backend  # part of the key only
     signature = [((None,) * feature_rank, dtypes[0]), ((None,) * weight_rank, dtypes[1])]
-    return compile_function(lambda features, weights: weigh(features, weights, per_image=per_image), signature)
+    return Compiled(lambda features, weights: weigh(features, weights, per_image=per_image), signature)
 
 
 def _check(features: tuple[int | None, ...], weights: tuple[int | None, ...], per_image: bool | None) -> bool:

@@ -58,7 +58,7 @@ def colorize(heatmap: Any, colormap: str | None = None, *, signed: bool = False)
         levels = np.linspace(-1, 1, 511)
         table = np.stack([np.interp(levels, np.linspace(-1, 1, 5), channel) for channel in anchors.T], axis=-1)
         return np.take(np.rint(table).astype(np.uint8), np.rint(heat * 255).astype(np.int16) + 255, axis=0)
-    shades = np.rint(heat * 255).astype(np.uint8)
+    shades = cv2.convertScaleAbs(heat, alpha=255)
     return cv2.cvtColor(cv2.applyColorMap(shades, COLORMAPS[colormap]), cv2.COLOR_BGR2RGB)
 
 

@@ -1,16 +1,17 @@
-"""`compute_cam`, `explain` and the `Explainer` behind them: images in, maps out."""
+"""`Explainer`: images in, maps out, by one model."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_cam.classes import adds_an_axis, resolve_classes
+from keras_cam.batches import batches_of, is_data_set
+from keras_cam.classes import resolve_classes
 from keras_cam.diagnosis import ALARMS, diagnose
 from keras_cam.errors import (
     CAMError,
@@ -29,6 +30,7 @@ from keras_cam.inputs import Inputs, load_inputs
 from keras_cam.mapper import Mapper
 from keras_cam.maps import Maps, check_finite
 from keras_cam.methods import METHODS, Method, find_method
+from keras_cam.shown import show_together
 
 
 class Explainer:
@@ -134,7 +136,9 @@ class Explainer:
         Args:
             images: one image or a batch: a path, PIL image, array or tensor (H, W, K) or (N, H, W, K), or a list of
                 these; any size (resized to the model's input), integers or floats (values are fed as they are). For a
-                model of several inputs a list, tuple or dict as the model takes it.
+                model of several inputs a list, tuple or dict as the model takes it. Or a data set of batches, as for
+                `model.predict`: a `tf.data.Dataset`, `keras.utils.PyDataset` or another iterable, of images or of
+                tuples that begin with them.
             classes: index, name, "top1" (default), "topK", "all", a list of these for every image, or an integer array
                 (N,) or (N, C) of classes per image.
 
@@ -145,34 +149,61 @@ class Explainer:
             InvalidImageError: images that cannot be fed to the model.
             InvalidClassError: a class that the model does not have.
         """
-        self._mapper.refresh()
-        return self.explain_loaded(load_inputs(self.head.cut, images, self.fit), classes)
+        return self.explain_loaded(self.load(images), classes)
 
-    def explain_loaded(self, inputs: Inputs, classes: Any) -> Explanation:
-        """Explain what `load_inputs` has read.
+    def stream(self, data: Any, classes: Any = "top1") -> Iterator[Explanation]:
+        """Explain a data set batch by batch, for what does not fit in memory as a whole.
 
         Args:
-            inputs: the images, read.
+            data: a data set of batches, as for calling the explainer.
+            classes: as for calling the explainer, but for arrays of classes per image.
+
+        Yields:
+            The explanation of each batch.
+        """
+        for batch in batches_of(data):
+            yield self(batch, classes)
+
+    def load(self, images: Any) -> Iterator[Inputs]:
+        """Read images, or a data set batch by batch.
+
+        Args:
+            images: as for calling the explainer.
+
+        Yields:
+            The images, read: all at once, or each batch of a data set.
+        """
+        self._mapper.refresh()
+        for batch in batches_of(images) if is_data_set(images) else [images]:
+            yield load_inputs(self.head.cut, batch, self.fit)
+
+    def explain_loaded(self, loaded: Iterable[Inputs], classes: Any) -> Explanation:
+        """Explain what `load` has read.
+
+        Args:
+            loaded: the images, read.
             classes: as for calling the explainer.
 
         Returns:
-            The explanation.
+            The explanation of all.
         """
-        indices = resolve_classes(classes, len(inputs), self.num_classes, self.class_names)
-        parts, grids, fed = [], set(), (np.inf, -np.inf)
-        for part, batch in inputs.batches(self.batch_size, self.preprocess):
-            image = batch[self.head.cut.image_input]
-            fed = min(fed[0], float(image.min())), max(fed[1], float(image.max()))
-            found, grid = self._run(batch, None if indices is None else indices[part])
-            parts.append(found)
-            grids.add(grid)
+        parts, grids, shown, fed = [], set(), [], (np.inf, -np.inf)
+        for inputs in loaded:
+            indices = resolve_classes(classes, len(inputs), self.num_classes, self.class_names)
+            shown.append(inputs.shown(self.value_range))
+            for part, batch in inputs.batches(self.batch_size, self.preprocess):
+                image = batch[self.head.cut.image_input]
+                fed = min(fed[0], float(image.min())), max(fed[1], float(image.max()))
+                found, grid = self._run(batch, None if indices is None else indices[part])
+                parts.append(found)
+                grids.add(grid)
         shapes = {part.maps.shape[2:] for part in parts}
         if len(shapes) > 1:
             raise InvalidImageError(
                 f"Images of several sizes give maps of several sizes {sorted(shapes)} in model {self._model_name!r}, "
                 "which takes any size. Resize the images to one size, or explain them one by one."
             )
-        found = Maps(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        found = parts[0] if len(parts) == 1 else Maps(*map(np.concatenate, zip(*parts, strict=True)))
         check_finite(found, self.head.cut)
         result = Explanation(
             maps=found.maps,
@@ -180,7 +211,7 @@ class Explainer:
             logits=found.logits,
             probabilities=found.predictions,
             bias=found.bias,
-            images=inputs.displays(self.value_range),
+            images=show_together(shown),
             method=self._method,
             layer=self._mapper.layer,
             head=self.head.words,
@@ -219,77 +250,3 @@ def _name_of(method: Any, chosen: Method, head: Head) -> str:
     if chosen is METHODS["cam"]:
         return "cam" if head.kind == AFFINE else "gradient_x_activation" if head.kind == NOT_AFFINE else "frozen"
     return method if isinstance(method, str) else getattr(chosen.function, "__name__", "method")
-
-
-def explain(model: keras.Model, images: Any, *, classes: Any = "top1", **options: Any) -> Explanation:
-    """Explain images by a model: maps, scores and pictures in one result.
-
-    Args:
-        model: a built Keras model that looks at pictures, signals or volumes.
-        images: one image or a batch: paths, PIL images, arrays or tensors, of any size.
-        classes: index, name, "top1" (default), "topK", "all", a list of these for every image, or an integer array
-            (N,) or (N, C) of classes per image.
-        **options: `method`, `target`, `output`, `layer`, `image_input`, `class_names`, `preprocess`, `value_range`,
-            `fit`, `augment`, `batch_size`, `verbose` and the method's own options, as for `Explainer`.
-
-    Returns:
-        The explanation: signed maps in logit units, with `.heatmaps()`, `.overlays()`, `.plot()` and `.save()`.
-
-    Raises:
-        UnsupportedModelError: the model has no feature maps; the message names what was found.
-        InvalidImageError: images that cannot be fed to the model.
-        InvalidClassError: a class that the model does not have.
-
-    Example:
-        >>> import keras, numpy as np
-        >>> from keras_cam import explain
-        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3),
-        ...     keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation="softmax")])
-        >>> result = explain(model, np.ones((2, 8, 8, 3)), classes="top2")
-        >>> result.maps.shape, bool((result.completeness > 0.99999).all())
-        ((2, 2, 6, 6), True)
-    """
-    return Explainer(model, **options)(images, classes)
-
-
-def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **options: Any) -> Any:
-    """Compute the class activation map of an image at its own size (Zhou et al. 2016, arXiv 1512.04150).
-
-    The compiled function is kept, weakly, per model: a second call costs a forward pass.
-
-    Args:
-        model: a built Keras model that looks at pictures, signals or volumes.
-        image: one image (path, PIL image, array or tensor (H, W, K)) or a batch of them; any size.
-        class_index: index, name, "topK", "all", a list of these, or one index per image as an array; None (default)
-            is the predicted class of each image.
-        **options: `normalize` ("image", the default: positive part over its maximum, in [0, 1]; "minmax"; "batch"; a
-            range; None: logit units), and all options of `explain`.
-
-    Returns:
-        float32 (H, W) for one image, (N, H, W) for a batch; several classes add an axis: (C, H, W), (N, C, H, W).
-        Images of several sizes give a list. A signal gives (T,), a volume (D, H, W).
-
-    Raises:
-        UnsupportedModelError: the model has no feature maps; the message names what was found.
-        InvalidImageError: images that cannot be fed to the model.
-        InvalidClassError: a class that the model does not have.
-
-    Example:
-        >>> import keras, numpy as np
-        >>> from keras_cam import compute_cam
-        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3),
-        ...     keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, activation="softmax")])
-        >>> heatmap = compute_cam(model, np.full((20, 30, 3), 99, "uint8"))
-        >>> heatmap.shape, heatmap.dtype.name
-        ((20, 30), 'float32')
-    """
-    mode = options.pop("normalize", "image")
-    explainer = Explainer(model, **options)
-    inputs = load_inputs(explainer.head.cut, image, explainer.fit)
-    classes = "top1" if class_index is None else class_index
-    heatmaps = explainer.explain_loaded(inputs, classes).heatmaps(mode)
-    if not adds_an_axis(classes):
-        heatmaps = [maps[0] for maps in heatmaps]
-    if inputs.single:
-        return heatmaps[0]
-    return np.stack(heatmaps) if len({maps.shape for maps in heatmaps}) == 1 else heatmaps

@@ -146,16 +146,16 @@ class Explanation(Drawn):
             )
         if align not in ALIGNMENTS:
             raise InvalidOptionError(f"align must be one of {', '.join(map(repr, ALIGNMENTS))}. Received: {align!r}.")
-        placed = [
-            self._placed(maps, image.shape[:-1], align, interpolation)
-            for maps, image in zip(self.maps, self.images, strict=True)
-        ]
-        rows = [maps.reshape(len(maps), 1, -1) for maps in placed]  # what is scaled has as many axes as a picture
+        sizes = [image.shape[:-1] for image in self.images]
+        stacks = [self.maps] if len(set(sizes)) == 1 else [maps[np.newaxis] for maps in self.maps]  # of one size each
+        placed = [self._placed(maps, size, align, interpolation) for maps, size in zip(stacks, sizes, strict=False)]
+        rows = [maps.reshape(*maps.shape[:2], 1, -1) for maps in placed]  # what is scaled has the axes of pictures
         mode = None if normalize is None else common_mode(rows, normalize, signed=signed)
-        return [scaled(row, mode, signed=signed).reshape(maps.shape) for row, maps in zip(rows, placed, strict=True)]
+        drawn = [scaled(row, mode, signed=signed).reshape(maps.shape) for row, maps in zip(rows, placed, strict=True)]
+        return [maps for stack in drawn for maps in stack]
 
     def _placed(self, maps: np.ndarray, size: tuple[int, ...], align: str, interpolation: str) -> np.ndarray:
-        """Maps (C, h, w) over a picture of a size: through the grid, and back through what brought it to the model."""
+        """Maps (n, C, h, w) over pictures of one size: through the grid, and back through what brought them to it."""
         if self.grid is None:
             return place(maps, size, interpolation=interpolation)
         image = self.grid.image

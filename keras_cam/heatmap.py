@@ -108,7 +108,7 @@ def _weights(length: int, count: int, offset: float, stride: float, interpolatio
         return _averages(position, count, reach)
     weights = np.zeros((length, count), np.float32)
     for tap, share in INTERPOLATIONS[interpolation](position):
-        np.add.at(weights, (np.arange(length), np.clip(tap, 0, count - 1).astype(int)), share)
+        weights[np.arange(length), np.clip(tap, 0, count - 1).astype(int)] += share
     return weights
 
 
@@ -160,10 +160,11 @@ def normalize(maps: Any, mode: str | tuple[float, float] | None = "image", *, si
     maps = checked_maps(maps)
     if mode is None:
         return np.array(maps)
-    low, high = limits_of(maps, mode, signed=signed)
+    low, high = _limits_of(maps, mode, signed)
     if signed or not low.any():
         low, high = low.astype(np.float32), high.astype(np.float32)
-        return np.divide(np.clip(maps, low, high), high, out=np.zeros_like(maps), where=high > 0)
+        shares = np.clip(maps, low, high)
+        return np.divide(shares, np.where(high > 0, high, 1), out=shares)  # where there is nothing to draw: zeros
     wide = np.subtract(maps, low, dtype=np.float64)  # the span of a float32 map may not fit in float32
     scaled = np.divide(wide, high - low, out=np.zeros_like(wide), where=high > low)
     return np.clip(scaled, 0, 1).astype(np.float32)
@@ -190,7 +191,10 @@ def limits_of(
     >>> low.item(), high.item()
     (-4.0, 4.0)
     """
-    maps = checked_maps(maps)
+    return _limits_of(checked_maps(maps), mode, signed)
+
+
+def _limits_of(maps: np.ndarray, mode: str | tuple[float, float], signed: bool) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(mode, str):
         low, high = (np.full((*maps.shape[:-2], 1, 1), end) for end in checked_range(mode, "A range to normalize by"))
         largest = np.maximum(np.abs(low), np.abs(high))

@@ -1,4 +1,4 @@
-"""Pictures at the door: load whatever came, make the tensor to feed, and keep apart the picture to show."""
+"""Pictures at the door: load whatever came, and make the tensor to feed."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ import PIL.ImageOps
 
 from keras_cam.errors import InvalidImageError, InvalidOptionError
 
-__all__ = ["load_images", "resize", "to_display", "to_input", "value_range_of"]
+__all__ = ["Images", "load_images", "resize", "to_input", "with_channels"]
 
-COMMON_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
-RANGE_SLACK = 0.05  # a [0, 1] picture that overshot to 1.02 when it was resized is still a [0, 1] picture
+Images = Sequence[np.ndarray] | np.ndarray  # arrays (height, width, channels), or a batch of them as one array
+
 MIXED_TYPES = "a path, a PIL image, an array or tensor, or a list of these"
 
 
-def load_images(images: Any) -> tuple[list[np.ndarray], bool]:
-    """Turn whatever the caller has into a list of (height, width, channels) arrays, values and dtype untouched.
+def load_images(images: Any) -> tuple[Images, bool]:
+    """Turn whatever the caller has into (height, width, channels) arrays, values and dtype untouched.
 
     Files and PIL images come out as uint8, upright (EXIF), gray (1 channel) or RGB without transparency. Arrays are
-    not copied. Booleans become float32 0 and 1.
+    not copied, and a batch stays one array. Booleans become float32 0 and 1.
 
     Args:
         images: a path, a PIL image, an array or tensor of rank 2 (gray), 3 (one image, channels last) or 4 (a batch),
             or a list or tuple of single images, which may differ in size.
 
     Returns:
-        The list of arrays, each with 1, 3 or 4 channels, and whether `images` was one single image.
+        The arrays, each with 1, 3 or 4 channels: a list, or for a batch one array (N, height, width, channels); and
+        whether `images` was one single image.
 
     Raises:
         InvalidImageError: nothing in it, no such file, wrong rank or channel count, NaN or infinity.
@@ -54,71 +55,33 @@ def load_images(images: Any) -> tuple[list[np.ndarray], bool]:
         return [_checked(array, "the image")], True
     if len(array) == 0:
         raise InvalidImageError(f"No image given. Received: a batch of shape {array.shape}. Give {MIXED_TYPES}.")
-    return [_checked(image, f"image {index}") for index, image in enumerate(array)], False
+    _checked(array[0], "image 0")
+    if not _is_finite(array):
+        for index, image in enumerate(array):
+            _checked(image, f"image {index}")
+    return array, False
 
 
-def to_input(
-    images: Sequence[np.ndarray], *, size: tuple[int, int] | None = None, channels: int | None = None
-) -> list[np.ndarray]:
-    """Make what a model is fed: float32 copies at the wanted size and channel count, values never rescaled.
-
-    The results share no memory with `images`, because `keras.applications` preprocessing writes into its argument.
+def to_input(images: Images, *, channels: int | None = None) -> Images:
+    """Make what a model is fed: float32 arrays with the wanted channel count, values never rescaled.
 
     Args:
         images: arrays from `load_images`.
-        size: (height, width) wanted, or None to leave each as it is.
         channels: channel count wanted, or None to leave each as it is. Gray is repeated to 3, alpha is dropped.
 
     Returns:
-        One float32 array (height, width, channels) for each image.
+        The images in float32, a batch as one array; those that are so already are not copied.
 
     Raises:
         InvalidImageError: an image whose channels cannot be turned into those wanted.
 
-    >>> to_input([np.full((4, 4, 1), 200, "uint8")], size=(2, 3), channels=3)[0].shape
-    (2, 3, 3)
+    >>> to_input([np.full((4, 4, 1), 200, "uint8")], channels=3)[0].shape
+    (4, 4, 3)
     """
-    inputs = []
-    for index, image in enumerate(images):
-        array = _with_channels(image, channels, f"image {index}").astype(np.float32)
-        inputs.append(array if size is None else resize(array, size))
-    return inputs
-
-
-def value_range_of(images: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Say which values are black and white, by a rule and over all images together.
-
-    Where any image is of an integer type, (0, 255) is tried; for floats the first of (0, 1), (-1, 1) and (0, 255)
-    that holds every value, with 0.05 to spare on each side. Where none does: the smallest and the largest value. A
-    `value_range` argument overrides the rule wherever there is one.
-
-    >>> value_range_of([np.array([[[0.2]]]), np.array([[[-0.7]]])])
-    (-1.0, 1.0)
-    """
-    low = min(float(image.min()) for image in images)
-    high = max(float(image.max()) for image in images)
-    any_integers = any(np.issubdtype(image.dtype, np.integer) for image in images)
-    for black, white in COMMON_RANGES[-1:] if any_integers else COMMON_RANGES:
-        if black - RANGE_SLACK <= low and high <= white + RANGE_SLACK:
-            return black, white
-    return (low, high) if low < high else (min(low, 0.0), max(high, 0.0))
-
-
-def to_display(image: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
-    """Make the picture to show: uint8 RGB (height, width, 3), `value_range` stretched to 0..255 and clipped.
-
-    Raises:
-        InvalidOptionError: `value_range` is not two finite numbers, the first smaller than the second.
-
-    >>> to_display(np.array([[[-1.0], [0.0], [1.0]]]), (-1, 1))[0, :, 0].tolist()
-    [0, 128, 255]
-    """
-    low, high = checked_range(value_range, "value_range")
-    image = _with_channels(image, 3, "the image")
-    if image.dtype == np.uint8 and (low, high) == (0, 255):
-        return np.array(image)
-    stretched = (image.astype(np.float64) - low) * (255 / (high - low))
-    return np.rint(np.clip(stretched, 0, 255)).astype(np.uint8)
+    if isinstance(images, np.ndarray):
+        return with_channels(images, channels, "image 0").astype(np.float32, copy=False)
+    named = ((image, f"image {index}") for index, image in enumerate(images))
+    return [with_channels(image, channels, name).astype(np.float32, copy=False) for image, name in named]
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -235,7 +198,7 @@ def _checked(array: np.ndarray, name: str) -> np.ndarray:
         raise InvalidImageError(
             f"An image has 1, 3 or 4 channels, on the last axis. Received for {name}: shape {array.shape}. {hint}"
         )
-    if image.dtype.kind == "f" and not np.abs(image).max() <= np.finfo(np.float32).max:
+    if not _is_finite(image):
         bad = int(np.count_nonzero(~np.isfinite(image)))
         raise InvalidImageError(
             f"An image must be finite in float32. Received for {name}: {bad} NaN or infinite values of {image.size}. "
@@ -244,7 +207,14 @@ def _checked(array: np.ndarray, name: str) -> np.ndarray:
     return image
 
 
-def _with_channels(image: np.ndarray, channels: int | None, name: str) -> np.ndarray:
+def _is_finite(array: np.ndarray) -> bool:
+    """Whether all numbers are finite in float32 (a NaN is in no range)."""
+    most = np.finfo(np.float32).max
+    return array.dtype.kind != "f" or bool(array.min() >= -most and array.max() <= most)
+
+
+def with_channels(image: np.ndarray, channels: int | None, name: str) -> np.ndarray:
+    """An image, or a batch, with this many channels: gray is repeated, alpha is dropped; None leaves it as it is."""
     have = image.shape[-1]
     if channels is None or have == channels:
         return image

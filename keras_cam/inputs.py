@@ -12,7 +12,8 @@ import numpy as np
 from keras_cam.errors import InvalidImageError
 from keras_cam.fitting import checked_fit, fitted
 from keras_cam.graph import Cut, image_shape, reads_channels_first
-from keras_cam.images import checked_range, load_images, to_display, to_input, value_range_of
+from keras_cam.images import Images, checked_range, load_images, to_input
+from keras_cam.shown import Shown, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Inputs:
 
     cut: Cut
     fit: str
-    pictures: list[np.ndarray] | None
+    pictures: Images | None
     arrays: list[np.ndarray | None]
     single: bool
 
@@ -40,19 +41,18 @@ class Inputs:
             return len(self.pictures)
         return next(len(array) for array in self.arrays if array is not None)
 
-    def displays(self, value_range: tuple[float, float] | None) -> tuple[np.ndarray, ...]:
+    def shown(self, value_range: tuple[float, float] | None) -> Shown:
         """What to draw on: pictures as uint8 RGB (of many bands their mean), signals and volumes as float32."""
         if self.pictures is None:
-            return ()
-        shown = self.pictures
-        if shown[0].ndim == 4 and value_range is not None:
-            shown = [volume.clip(*checked_range(value_range, "value_range")) for volume in shown]
-        if shown[0].ndim != 3:
-            return tuple(each.astype(np.float32) for each in shown)
+            return Shown(())
+        images = self.pictures
+        if images[0].ndim == 4 and value_range is not None:
+            images = [volume.clip(*checked_range(value_range, "value_range")) for volume in images]
+        if images[0].ndim != 3:
+            return Shown(tuple(each.astype(np.float32) for each in images))
         if not self._as_pictures:
-            shown = [bands.mean(axis=-1, keepdims=True) for bands in shown]
-        low_high = value_range_of(shown) if value_range is None else value_range
-        return tuple(to_display(picture, low_high) for picture in shown)
+            images = [bands.mean(axis=-1, keepdims=True) for bands in images]
+        return shown(images, value_range)
 
     @property
     def _as_pictures(self) -> bool:
@@ -99,15 +99,16 @@ class Inputs:
             raise InvalidImageError("preprocess returned values that are not finite (NaN or infinite). Mend it.")
         return array
 
-    def _as_input(self, pictures: list[np.ndarray]) -> np.ndarray:
+    def _as_input(self, pictures: Images) -> np.ndarray:
         """The first of some pictures that come out at one size, in the model's layout."""
         shape = self.cut.program.shape(self.cut.program.inputs[self.cut.image_input])
         first = reads_channels_first(self.cut)
         fed = to_input(pictures, channels=shape[1 if first else 3])
-        fed = [fitted(picture, self.fed_size(picture), self.fit) for picture in fed]
-        same = next((index for index, picture in enumerate(fed) if picture.shape != fed[0].shape), len(fed))
-        batch = np.stack(fed[:same])
-        return np.moveaxis(batch, -1, 1) if first else batch
+        if not isinstance(fed, np.ndarray) or fed.shape[1:3] != self.fed_size(fed[0]):
+            sized = [fitted(picture, self.fed_size(picture), self.fit) for picture in fed]
+            same = next((index for index, picture in enumerate(sized) if picture.shape != sized[0].shape), len(sized))
+            fed = np.stack(sized[:same])
+        return np.moveaxis(fed, -1, 1) if first else fed
 
 
 def load_inputs(cut: Cut, images: Any, fit: str = "stretch") -> Inputs:
@@ -129,7 +130,8 @@ def load_inputs(cut: Cut, images: Any, fit: str = "stretch") -> Inputs:
     program = cut.program
     parts = _one_per_input(cut, images)
     is_picture = _is_picture(cut)
-    pictures, single = None, False
+    pictures: Images | None = None
+    single = False
     arrays: list[np.ndarray | None] = []
     for index, (slot, part) in enumerate(zip(program.inputs, parts, strict=True)):
         if index == cut.image_input and is_picture:
@@ -141,7 +143,7 @@ def load_inputs(cut: Cut, images: Any, fit: str = "stretch") -> Inputs:
         if array.ndim == rank - 1:
             array, single = array[None], True
         arrays.append(_checked(array, program.specs[slot]))
-    lengths = {len(array) for array in arrays if array is not None} | ({len(pictures)} if pictures else set())
+    lengths = {len(array) for array in arrays if array is not None} | (set() if pictures is None else {len(pictures)})
     if len(lengths) != 1:
         raise InvalidImageError(
             f"The inputs of model {program.name!r} have different lengths {sorted(lengths)}. Give one row per image."

@@ -14,7 +14,7 @@ from keras_cam.affine import can_fold
 from keras_cam.aiming import loss_activation
 from keras_cam.attribute import add_on_finest_grid
 from keras_cam.axes import Axis
-from keras_cam.backend import compile_function, fetch_weights
+from keras_cam.backend import Compiled, fetch_weights
 from keras_cam.errors import UnsupportedModelError
 from keras_cam.geometry import Grid, grid_of
 from keras_cam.graph import Cut, describe
@@ -138,7 +138,7 @@ class MapFunction:
         )
 
     def _compiled(self, function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
-        return compile_function(function, signature, lambda: _variables(self.head.cut))
+        return Compiled(function, signature, lambda: _variables(self.head.cut))
 
     def _explained(
         self,

@@ -6,13 +6,13 @@ import dataclasses
 import itertools
 import os
 import random
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from keras_cam.batches import is_instance_of
 from keras_cam.errors import InvalidDataError
 from keras_cam.files import Files, find_pictures
 from keras_cam.images import load_images
@@ -72,7 +72,7 @@ class ProbeSource:
             self.class_names = files.class_names
             data = (files, files.labels)
         self._data = data
-        self._is_pydataset = _is_instance(data, "keras", "utils.PyDataset")
+        self._is_pydataset = is_instance_of(data, "keras", "utils.PyDataset")
         self.in_memory = not self._is_pydataset and (isinstance(data, tuple) or hasattr(data, "shape"))
         if self.in_memory:
             images, labels = _split(data)
@@ -80,7 +80,7 @@ class ProbeSource:
             if not isinstance(images, Files) and (len(shape) != 4 or shape[0] == 0):
                 raise InvalidDataError(f"No probes can be taken from {_words(images)}. {WANTED}")
             self._labels = None if labels is None else class_labels(labels, len(images))
-        elif _is_instance(data, "tensorflow", "data.Dataset"):
+        elif is_instance_of(data, "tensorflow", "data.Dataset"):
             images, labels = _split(data.element_spec)
             rank = getattr(getattr(images, "shape", ()), "rank", 0)
             if rank not in (None, 3, 4):
@@ -116,7 +116,7 @@ class ProbeSource:
             images, _ = _split(self._data)
             chosen = drawn(self._labels, len(images), num_probes, generator)
             arrays, _ = load_images([images[int(index)] for index in chosen])
-            return Probes(arrays, None if self._labels is None else self._labels[chosen], chosen)
+            return Probes(list(arrays), None if self._labels is None else self._labels[chosen], chosen)
         with _global_random_state_kept():
             samples = first_spread(self._samples(generator), num_probes, num_classes)
         if not samples:
@@ -236,14 +236,6 @@ def _labels_wanted(received: str) -> str:
 def _words(images: Any) -> str:
     shape = getattr(images, "shape", None)
     return f"an object of type {type(images).__name__}" + ("" if shape is None else f" and shape {tuple(shape)}")
-
-
-def _is_instance(data: Any, module: str, name: str) -> bool:
-    """Test the type without importing its module: data of that type can only exist where it was imported."""
-    kind: Any = sys.modules.get(module)
-    for part in name.split("."):
-        kind = getattr(kind, part, None)
-    return kind is not None and isinstance(data, kind)
 
 
 @contextmanager

@@ -15,7 +15,8 @@ import PIL.Image
 from keras_cam.colors import checked_heat, colorize
 from keras_cam.errors import InvalidImageError, InvalidOptionError
 from keras_cam.heatmap import place
-from keras_cam.images import load_images, resize, to_display, value_range_of
+from keras_cam.images import load_images, resize
+from keras_cam.shown import to_display, value_range_of
 from keras_cam.text import PAPER, text_picture, text_width
 
 __all__ = ["beside", "caption", "checked_picture", "contact_sheet", "encode_jpeg", "encode_png", "filmstrip", "fitted"]
@@ -65,8 +66,8 @@ def overlay(
     heat = checked_heat(heatmap, signed=signed)
     if heat.shape != picture.shape[:2]:
         heat = place(heat, picture.shape[:2])
-    opacity = alpha * np.minimum(2 * np.abs(heat), 1)[..., np.newaxis]
-    return np.rint((1 - opacity) * picture + opacity * colorize(heat, colormap, signed=signed)).astype(np.uint8)
+    opacity = np.minimum(np.abs(heat) * np.float32(2 * alpha), np.float32(alpha))
+    return cv2.blendLinear(picture, colorize(heat, colormap, signed=signed), 1 - opacity, opacity)
 
 
 def caption(
@@ -211,7 +212,7 @@ def checked_picture(picture: Any) -> np.ndarray:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3 or array.size == 0:
         raise InvalidImageError(
             f"A picture to draw on is uint8 RGB of shape (height, width, 3). Received: dtype {array.dtype}, "
-            f"shape {array.shape}. keras_cam.images.to_display makes one."
+            f"shape {array.shape}. keras_cam.shown.to_display makes one."
         )
     return array
 

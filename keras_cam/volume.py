@@ -11,9 +11,9 @@ import numpy as np
 from keras_cam.colors import color_bar
 from keras_cam.errors import InvalidImageError
 from keras_cam.heatmap import checked_maps, limits_of, normalize, place
-from keras_cam.images import to_display, value_range_of
 from keras_cam.plot import FIGURE_INCHES, check_rows, write_title
 from keras_cam.render import beside, caption, checked_text_size, contact_sheet, fitted, overlay
+from keras_cam.shown import to_display, value_range_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from keras_cam.errors import InvalidImageError, InvalidOptionError
-from keras_cam.images import load_images, resize, to_display, to_input, value_range_of
+from keras_cam.images import load_images, resize, to_input
+from keras_cam.shown import to_display, value_range_of
 
 RGB = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
@@ -149,21 +150,22 @@ def test_a_broken_file_a_text_file_and_a_folder(tmp_path):
 
 
 def test_values_are_never_rescaled():
-    (fed,) = to_input([np.full((4, 4, 3), 200, np.uint8)], size=(8, 2), channels=3)
-    assert fed.dtype == np.float32 and fed.shape == (8, 2, 3)
+    (fed,) = to_input([np.full((4, 4, 3), 200, np.uint8)], channels=3)
+    assert fed.dtype == np.float32 and fed.shape == (4, 4, 3)
     assert_array_equal(fed, 200)
 
 
-@pytest.mark.parametrize("size", [None, (2, 3), (4, 6)])
-@pytest.mark.parametrize("channels", [None, 3])
-@pytest.mark.parametrize("have", [3, 4])
-def test_feeding_never_touches_the_callers_array(size, channels, have):
-    mine = np.ones((2, 3, have), np.float32)
-    images, _ = load_images(mine)
-    (fed,) = to_input(images, size=size, channels=channels)
-    assert not np.shares_memory(fed, mine)
-    fed -= 100  # what keras.applications preprocessing does
-    assert_array_equal(mine, 1)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("have", [1, 3, 4])
+def test_a_batch_stays_one_array_and_is_copied_only_where_it_must_be(dtype, have):
+    mine = np.arange(2 * 4 * 5 * have, dtype=dtype).reshape(2, 4, 5, have)
+    images, single = load_images(mine)
+    assert not single and images is mine
+    fed = to_input(images, channels=3)
+    assert fed.shape == (2, 4, 5, 3) and fed.dtype == np.float32
+    assert_array_equal(fed, mine[..., :3] if have > 1 else np.repeat(mine, 3, axis=-1))
+    assert np.shares_memory(fed, mine) == (dtype == "float32" and have > 1)
+    assert_array_equal(to_display(images, (0, 255)), fed)
 
 
 def test_gray_is_repeated_and_alpha_dropped():
@@ -221,6 +223,16 @@ def test_display_stretches_rounds_and_clips():
     shown = to_display(np.array([[[-9.0], [0.0], [0.5], [1.0], [9.0]]]), (0, 1))
     assert shown.dtype == np.uint8
     assert_array_equal(shown[0], np.repeat([[0], [0], [128], [255], [255]], 3, axis=1))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4", "int32", "uint16"])
+def test_display_of_every_type_by_the_formula(dtype):
+    """What is far outside is clipped too, where a number times the scale is too large for an integer."""
+    image = np.random.default_rng(0).integers(0, 2000, (4, 5, 3)).astype(dtype)
+    image[0, 0] = 60000
+    expected = np.clip((image.astype(np.float64) - 100) / 0.5 * 255, 0, 255)
+    assert np.abs(to_display(image, (100, 100.5)) - expected).max() <= 0.5
+    assert to_display(np.full((1, 1, 3), 3e38, np.float32), (0, 1e-30)).min() == 255
 
 
 def test_display_of_uint8_is_the_same_picture_but_a_copy():

@@ -71,7 +71,7 @@ def traces_of(explainer):
         return {}
     function = explainer._mapper.functions[0]
     compiled = {"read": function._read, "some": function._some, **function._pieces}
-    counts = {key: one.experimental_get_tracing_count() for key, one in compiled.items()}
+    counts = {key: one.traces for key, one in compiled.items()}
     assert set(counts.values()) <= {0, 1} and sum(counts.values()) > 0
     return counts
 

@@ -46,7 +46,7 @@ STAGES = (
     ("mapper",),
     # pixels
     ("images",),
-    ("heatmap", "attention", "text", "fitting"),
+    ("shown", "heatmap", "attention", "text", "fitting"),
     ("colors", "boxes"),
     ("render",),
     ("card", "panel", "notebook"),
@@ -54,11 +54,12 @@ STAGES = (
     ("signal", "volume"),
     ("manners",),
     # the result
-    ("classes", "inputs", "archive", "located"),
+    ("classes", "batches", "inputs", "archive", "located"),
     ("drawn",),
     ("explanation",),
     ("diagnosis", "film"),
     ("explainer",),
+    ("calls",),
     # doors
     ("shapes", "spread", "files", "truth", "tensorboard"),
     ("probes",),
@@ -69,8 +70,8 @@ STAGES = (
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(STAGES) for name in names}
-PIXELS = {"images", "fitting", "heatmap", "attention", "text", "colors", "boxes", "render", "card", "panel", "plot"}
-PIXELS |= {"notebook", "signal", "volume", "manners"}
+PIXELS = {"images", "shown", "fitting", "heatmap", "attention", "text", "colors", "boxes", "render", "card", "panel"}
+PIXELS |= {"plot", "notebook", "signal", "volume", "manners"}
 DOORS = {"__init__", "__main__"}  # they see everything; others see the version there and nothing else
 
 HEAVY = {"tensorflow", "keras", "jax", "torch", "cv2", "matplotlib", "PIL", "numpy", "tensorboard"}

@@ -241,8 +241,8 @@ def test_convolutions_run_once_and_no_variable_is_added(name):
     tf = _tensorflow()
     found = explained(name)
     function = found.explainer._mapper.functions[0]._some
-    assert function.experimental_get_tracing_count() == 1
-    graph = function.get_concrete_function().graph
+    assert function.traces == 1
+    graph = function._call.graph
     own = tf.function(lambda inputs: found.model(inputs, training=False), autograph=False)
     of_the_model = own.get_concrete_function(found.inputs).graph
     in_the_head = [step for step in found.explainer.head.cut.steps if type(step.operation).__name__ == "Conv2D"]
@@ -268,7 +268,7 @@ def test_one_trace_for_every_batch_and_class(name):
         warnings.simplefilter("ignore", CAMWarning)
         found.explainer(taken(found.inputs, slice(0, 2)), classes - 1)
         found.explainer(taken(found.inputs, slice(0, 1)), [0, "top1"])
-    assert function.experimental_get_tracing_count() == 1
+    assert function.traces == 1
 
 
 def _tensorflow():

@@ -3,8 +3,8 @@
 An epoch of 50,000 pictures is too long to be repeated: one of `--images` is measured, and its time without the callback
 is scaled up. What the callback adds does not depend on how long the epoch is.
 
-    python benchmarks/callback.py --images 4096 --pairs 9 --output callback.md
-    python benchmarks/callback.py --rival tf_explain.callbacks.grad_cam:GradCAMCallback
+    python -m benchmarks callback --images 4096 --pairs 9 --output callback.md
+    python -m benchmarks callback --rival tf_explain.callbacks.grad_cam:GradCAMCallback
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from benchmarks.machine import machine
 from keras_cam import CAMCallback
 
 WHOLE_EPOCH = 50_000
@@ -123,10 +123,8 @@ def measure(name: str, probes: int, make: Callable[[str], Any], data: Any, pairs
 
 def table(costs: list[Cost], images: int) -> str:
     """The costs as Markdown, under a line that says where."""
-    versions = ", ".join(f"{name} {importlib.import_module(name).__version__}" for name in ("keras", "numpy"))
     lines = [
-        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python "
-        f"{platform.python_version()}, {keras.backend.backend()} backend, {versions}. An epoch is {images:,} pictures "
+        f"{machine()}, load {os.getloadavg()[0]:.1f}. An epoch is {images:,} pictures "
         f"of 32 x 32, scaled to {WHOLE_EPOCH:,}. Medians [quartiles]: seconds inside the callback, and of pairs of "
         "epochs with and without it; the share is that of the time inside.",
         "",
@@ -168,7 +166,7 @@ def rival(path: str, probes: int, data: Any) -> Callable[[str], Any]:
     )
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure, print the table, and write it where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=4096, help="pictures of the epoch that is measured")
@@ -177,7 +175,7 @@ def main() -> None:
     parser.add_argument("--probes", type=int, nargs="+", default=PROBES)
     parser.add_argument("--rival", help="module:class of another callback with tf-explain's arguments, if installed")
     parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     data, validation = pictures(options.images, 0), pictures(max(options.probes), 1)
     costs, notes = [], ""
     for probes in options.probes:
@@ -193,7 +191,3 @@ def main() -> None:
     print(text)
     if options.output:
         options.output.write_text(text)
-
-
-if __name__ == "__main__":
-    main()

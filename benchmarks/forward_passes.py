@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from benchmarks.forward import build, noise, plain_forward
+from benchmarks.pairs import in_turns
 from keras_cam.maps import map_function_of
 from keras_cam.methods import METHODS
 
@@ -68,26 +67,19 @@ def measure_costs(
         seconds: how long to measure each of them on each batch, about; at least 3 rounds.
         side: of the images, in pixels.
     """
-    keras.utils.set_random_seed(0)
-    model = getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3))
-    compiled = tf.function(
-        lambda x: model(x, training=False), input_signature=[tf.TensorSpec([None, side, side, 3])], autograph=False
-    )
+    model = build(name, side)
+    plain = plain_forward(model)
     for method in (CONTROL, *methods):
         for batch in batches:
-            images = np.random.default_rng(0).uniform(-1, 1, (batch, side, side, 3)).astype(np.float32)
+            images = noise(batch, side)
             top = np.full((batch, 1), -1, np.int32)
-            forward = partial(run_forward, compiled, images)
+            forward = partial(plain, images)
             work, units, whole = forward, 0, 0
             if method != CONTROL:
                 options, units, whole = scaled_down(method, batch, model)
                 work = partial(map_function_of(model, METHODS[method], options), [images], top)
-            yield Cost(name, batch, method, ratios_of(forward, work, seconds), units, whole)
-
-
-def run_forward(compiled: Callable[[np.ndarray], Any], images: np.ndarray) -> np.ndarray:
-    """The model's output as an array, so that it is waited for."""
-    return np.asarray(compiled(images))
+            pairs = in_turns(forward, work, seconds, SHORTEST, LONGEST)
+            yield Cost(name, batch, method, pairs.ratios, units, whole)
 
 
 def scaled_down(method: str, batch: int, model: keras.Model) -> tuple[dict[str, int], int, int]:
@@ -100,20 +92,3 @@ def scaled_down(method: str, batch: int, model: keras.Model) -> tuple[dict[str, 
         options["max_channels"] = channels = CHANGED // batch
         units, whole = max(units, 1) * channels, max(whole, 1) * model.layers[-2].output.shape[-1]
     return options, units, whole
-
-
-def ratios_of(forward: Callable[[], Any], work: Callable[[], Any], seconds: float) -> np.ndarray:
-    """Time of one thing over that of another, in turns, after both have been warmed up."""
-    forward()
-    work()  # traces
-    pair = seconds_of(forward) + seconds_of(work)
-    rounds = int(np.clip(seconds / pair, SHORTEST, LONGEST))
-    pairs = np.array([(seconds_of(forward), seconds_of(work)) for _ in range(rounds)])
-    return pairs[:, 1] / pairs[:, 0]
-
-
-def seconds_of(work: Callable[[], Any]) -> float:
-    """How long a call takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start

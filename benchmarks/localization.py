@@ -1,6 +1,6 @@
 """Does laying map cells where they look find objects better than stretching the map? Same networks, same maps.
 
-    python benchmarks/localization.py --data ../shared/data --page docs/localization.md
+    python -m benchmarks localization --data ../shared/data --page docs/localization.md
 
 Trains small networks of stride 16 with three kinds of padding on drawn scenes, and fine-tunes them on photographs
 (`animals` under --data, with boxes, after a start on `cifar10`; left out, in words, where these are missing). Measures
@@ -19,16 +19,15 @@ from itertools import product
 from pathlib import Path
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from box_scores import centre_gaussian, energy, max_box_accuracy, off_centre, overlaps_by_threshold, pointing
-from localization_page import page_of, table_of
-from scenes import Pictures, draw_scenes, load_photos, load_small_photos
-from small_networks import CONVOLUTIONS, PADDINGS, build_network, train, with_new_head
 
 import keras_cam
+from benchmarks.box_scores import centre_gaussian, energy, max_box_accuracy, off_centre, overlaps_by_threshold, pointing
+from benchmarks.localization_page import page_of, table_of
+from benchmarks.scenes import Pictures, draw_scenes, load_photos, load_small_photos
+from benchmarks.small_networks import CONVOLUTIONS, PADDINGS, build_network, train, with_new_head
 from keras_cam.heatmap import normalize
 
 WANTED_OVERLAPS = (0.3, 0.5, 0.7)
@@ -150,7 +149,3 @@ def told(runs: Iterator[Run]) -> Iterator[Run]:
             flush=True,
         )
         yield run
-
-
-if __name__ == "__main__":
-    main()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.machine import machine
+
 if TYPE_CHECKING:
-    from localization import Run
+    from benchmarks.localization import Run
 
 COLUMNS = ("IoU 0.3", "IoU 0.5", "IoU 0.7", "pointing", "energy in box", "off centre, px")
 WAYS = {"stretch": "stretched", "receptive_field": "placed", "centre Gaussian": "centre Gaussian"}
@@ -71,13 +70,6 @@ def _cells(scores: np.ndarray) -> list[str]:
 def counted(networks: Sequence[object] | np.ndarray) -> str:
     """How many networks, in words."""
     return f"{len(networks)} network{'s' if len(networks) > 1 else ''}"
-
-
-def machine() -> str:
-    """The machine and the versions, in one line."""
-    packages = ("keras", "tensorflow", "numpy", "opencv-python-headless")
-    versions = ", ".join(f"{package} {version(package)}" for package in packages)
-    return f"{os.cpu_count()} {platform.machine()} cores, Python {platform.python_version()}, {versions}"
 
 
 def page_of(runs: Sequence[Run], missing: str, minutes: float) -> str:
@@ -144,7 +136,7 @@ middle: boxes on such pictures say little about a map.
 
 ## How to run it again
 
-    python benchmarks/localization.py --data ../shared/data --page docs/localization.md
+    python -m benchmarks localization --data ../shared/data --page docs/localization.md
 
 Networks: four or five 3x3 convolutions with batch normalization, four of stride 2, global average pooling and one
 Dense layer; they differ in padding, and in whether a cell sees 31 or 39 pixels. Drawn scenes: 128x128 pixels, one shape

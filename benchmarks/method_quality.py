@@ -10,12 +10,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from box_scores import centre_gaussian, energy, max_box_accuracy, overlaps_by_threshold, pointing
-from faithfulness import deletion, drop_and_increase, insertion
-from scenes import SIZE, Pictures, draw_scenes, load_photos, load_small_photos
-from small_networks import build_network, train
 
 import keras_cam
+from benchmarks.box_scores import centre_gaussian, energy, max_box_accuracy, overlaps_by_threshold, pointing
+from benchmarks.faithfulness import deletion, drop_and_increase, insertion
+from benchmarks.scenes import SIZE, Pictures, draw_scenes, load_photos, load_small_photos
+from benchmarks.small_networks import build_network, train
 from keras_cam.heatmap import normalize
 
 PADDING = "ResNet-style"

@@ -1,7 +1,7 @@
 """The methods beside each other: what they cost, and how good their maps are.
 
-    python benchmarks/methods.py cost --page docs/methods.md
-    python benchmarks/methods.py quality --data ../shared/data --page docs/methods.md
+    python -m benchmarks methods cost --page docs/methods.md
+    python -m benchmarks methods quality --data ../shared/data --page docs/methods.md
 
 Cost: in forward passes of keras.applications models with random weights. Quality: small networks with three kinds of
 head, trained on drawn scenes and (two Dense layers only) on the photographs of `animals` under --data, left out, in
@@ -17,14 +17,12 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-from forward_passes import measure_costs
-from localization_page import machine
-from method_quality import HEADS, photo_runs, scene_runs
-from methods_page import cost_tables, fill, quality_tables
 
 import keras_cam
+from benchmarks.forward_passes import measure_costs
+from benchmarks.machine import machine
+from benchmarks.method_quality import HEADS, photo_runs, scene_runs
+from benchmarks.methods_page import cost_tables, fill, quality_tables
 
 MODELS, BATCHES = ("MobileNetV2", "ResNet50"), (1, 8)
 
@@ -81,7 +79,3 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
     if chosen.page is not None:
         chosen.page.write_text(fill(chosen.page.read_text("utf-8"), tables), "utf-8")
     return tables
-
-
-if __name__ == "__main__":
-    main()

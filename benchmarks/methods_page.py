@@ -11,8 +11,8 @@ import numpy as np
 from keras_cam.methods import METHODS
 
 if TYPE_CHECKING:
-    from forward_passes import Cost
-    from method_quality import Run
+    from benchmarks.forward_passes import Cost
+    from benchmarks.method_quality import Run
 
 COLUMNS = ("IoU 0.5", "pointing", "energy", "insertion", "deletion", "drop %", "increase %", "like 2nd", "like redrawn")
 HIGHER = (1, 1, 1, 1, -1, -1, 1)  # of the first columns: whether more or less is better

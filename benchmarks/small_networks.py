@@ -6,7 +6,8 @@ import cv2
 import keras
 import numpy as np
 from keras import layers
-from scenes import Pictures
+
+from benchmarks.scenes import Pictures
 
 PADDINGS = {
     "same": "`padding='same'` in every layer",

@@ -6,15 +6,15 @@ from pathlib import Path
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import keras
 import numpy as np
-from method_quality import PADDING, rectified_of, with_head
-from scenes import draw_scenes
-from small_networks import build_network, train
 
 import keras_cam
+from benchmarks.method_quality import PADDING, rectified_of, with_head
+from benchmarks.scenes import draw_scenes
+from benchmarks.small_networks import build_network, train
 from keras_cam.images import resize
 from keras_cam.render import caption, contact_sheet, encode_jpeg, overlay
 from keras_cam.shapes import CLASS_NAMES

@@ -7,19 +7,19 @@ from pathlib import Path
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import cv2
 import keras
 import numpy as np
 import tensorflow as tf
-from box_scores import largest_box
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from scenes import draw_scenes
-from small_networks import build_network, train
 
 import keras_cam
+from benchmarks.box_scores import largest_box
+from benchmarks.scenes import draw_scenes
+from benchmarks.small_networks import build_network, train
 from keras_cam.axes import Axis
 from keras_cam.geometry import even_grid, grid_of
 from keras_cam.head import find_head

@@ -15,6 +15,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+sys.path.append(
+    str(Path(__file__).resolve().parents[1])
+)  # for benchmarks; last, so that keras_cam is the installed one
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

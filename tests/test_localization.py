@@ -1,20 +1,27 @@
 """The localization benchmark: its measures by hand, and a tiny run through all of it."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def benchmarks_on_path():
-    sys.path.insert(0, str(BENCHMARKS))
-    yield
-    sys.path.remove(str(BENCHMARKS))
+import keras_cam
+from benchmarks import localization, placement
+from benchmarks.box_scores import (
+    NO_BOX,
+    THRESHOLDS,
+    centre_gaussian,
+    energy,
+    largest_box,
+    max_box_accuracy,
+    off_centre,
+    overlap,
+    overlaps_by_threshold,
+    pointing,
+)
+from benchmarks.localization import Run
+from benchmarks.localization_page import table_of, verdicts_of
+from benchmarks.scenes import DRAWN_SIZES, SIZE, draw_scenes, load_photos
+from benchmarks.small_networks import build_network, with_new_head
 
 
 def block(height, width, left, top, right, bottom, value=1.0):
@@ -25,8 +32,6 @@ def block(height, width, left, top, right, bottom, value=1.0):
 
 
 def test_largest_box_is_that_of_the_largest_region():
-    from box_scores import NO_BOX, largest_box
-
     mask = block(10, 12, 1, 2, 4, 8) + block(10, 12, 8, 5, 10, 7) > 0
     assert largest_box(mask) == (1, 2, 4, 8)
     assert largest_box(np.zeros((4, 4), bool)) == NO_BOX
@@ -34,8 +39,6 @@ def test_largest_box_is_that_of_the_largest_region():
 
 
 def test_overlap_by_hand():
-    from box_scores import NO_BOX, overlap
-
     boxes = np.array([[0, 0, 4, 4], [10, 10, 12, 12]])
     assert overlap((0, 0, 4, 4), boxes) == 1
     assert_allclose(overlap((2, 0, 6, 4), boxes), 8 / 24)
@@ -44,8 +47,6 @@ def test_overlap_by_hand():
 
 
 def test_max_box_accuracy_takes_one_threshold_for_all_pictures():
-    from box_scores import THRESHOLDS, max_box_accuracy, overlaps_by_threshold
-
     # Two steps: the low one is 8x8, the high one, above 0.5, is 4x4.
     heatmap = block(16, 16, 4, 4, 12, 12, 0.5) + block(16, 16, 6, 6, 10, 10, 0.5)
     low = overlaps_by_threshold(heatmap, np.array([[4, 4, 12, 12]]))
@@ -59,8 +60,6 @@ def test_max_box_accuracy_takes_one_threshold_for_all_pictures():
 
 
 def test_pointing_energy_and_middle_by_hand():
-    from box_scores import energy, off_centre, pointing
-
     box = np.array([[0, 0, 2, 2]])
     heatmap = np.array([[-9, 1, 0, 0], [0, 0, 0, 3]], np.float32)
     assert pointing(heatmap, box) == 0 and pointing(-heatmap, box) == 1
@@ -73,16 +72,12 @@ def test_pointing_energy_and_middle_by_hand():
 
 
 def test_centre_gaussian_looks_at_the_middle_of_any_size():
-    from box_scores import centre_gaussian
-
     bell = centre_gaussian((9, 21))
     assert (bell[4, 10], bell[0, 0]) == (1, 0)
     assert_allclose(bell, bell[::-1, ::-1])
 
 
 def test_scenes_have_their_object_in_its_box():
-    from scenes import DRAWN_SIZES, SIZE, draw_scenes
-
     scenes = draw_scenes(16, 0)
     boxes = np.concatenate(scenes.boxes)
     assert scenes.images.shape == (16, SIZE, SIZE, 3) and np.bincount(scenes.labels).tolist() == [4] * 4
@@ -99,10 +94,6 @@ def test_scenes_have_their_object_in_its_box():
 @pytest.mark.parametrize("field", [31, 39])
 @pytest.mark.parametrize("padding", ["same", "ResNet-style", "valid"])
 def test_networks_have_stride_16_and_the_grid_that_their_padding_gives(padding, field):
-    from small_networks import build_network
-
-    import keras_cam
-
     result = keras_cam.explain(build_network(padding, 3, field), np.zeros((1, 128, 128, 3), "uint8"))
     rows, columns = result.grid.axes
     assert rows == columns and (result.grid.source, rows.stride, rows.field) == ("graph", 16, field)
@@ -111,8 +102,6 @@ def test_networks_have_stride_16_and_the_grid_that_their_padding_gives(padding, 
 
 
 def test_a_new_head_keeps_every_other_weight():
-    from small_networks import build_network, with_new_head
-
     network = build_network("valid", 3)
     fresh = with_new_head(network, "valid", 2)
     for before, after in zip(network.get_weights()[:-2], fresh.get_weights()[:-2], strict=True):
@@ -121,8 +110,6 @@ def test_a_new_head_keeps_every_other_weight():
 
 
 def test_tiny_run_writes_the_page(tmp_path, capsys):
-    import localization
-
     page = tmp_path / "localization.md"
     options = ["--seeds", "1", "--scenes", "32", "--epochs", "1", "--page", str(page), "--data", str(tmp_path)]
     runs = localization.main(options)
@@ -142,9 +129,6 @@ def test_tiny_run_writes_the_page(tmp_path, capsys):
 
 
 def test_table_and_verdicts_by_hand():
-    from localization import Run
-    from localization_page import table_of, verdicts_of
-
     def run(stretched, placed):
         ways = {"stretch": stretched, "receptive_field": placed, "centre Gaussian": 0.5}
         return Run("pictures", "same", 39, 8, 0.75, {way: np.full(7, share) for way, share in ways.items()})
@@ -160,8 +144,6 @@ def test_table_and_verdicts_by_hand():
 
 
 def test_photographs_with_boxes(shared_data):
-    from scenes import SIZE, load_photos
-
     photos = load_photos(shared_data / "animals")
     assert photos.images.shape[1:] == (SIZE, SIZE, 3) and 150 < len(photos.labels) == len(photos.boxes) < 182
     boxes = np.concatenate(photos.boxes)
@@ -169,8 +151,6 @@ def test_photographs_with_boxes(shared_data):
 
 
 def test_placement_is_timed_in_turns():
-    import placement
-
-    placing, resizing = placement.measure(2)
-    assert len(placing) == len(resizing) == 2 and min(*placing, *resizing) > 0
-    assert "pair by pair" in placement.report(placing, resizing)
+    pairs = placement.measure(2)
+    assert pairs.wall.shape == (2, 2) and pairs.wall.min() > 0
+    assert "pair by pair" in placement.report(pairs)

@@ -1,6 +1,5 @@
 """The benchmark of the methods: its measures by hand, and a tiny run through all of it."""
 
-import sys
 from pathlib import Path
 
 import keras
@@ -8,22 +7,19 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from benchmarks.faithfulness import area, deletion, drop_and_increase, exchanged, insertion, ranked_pixels
+from benchmarks.forward_passes import CONTROL, Cost, measure_costs, scaled_down
+from benchmarks.method_quality import BASELINE, BRIGHTNESS, FLIPPED, FUSED, SHALLOW_ROWS, drawn_head, measure, with_head
+from benchmarks.methods_page import WORDS, cost_cell, cost_tables, fill, gain_cell, quality_tables, rounded
+from benchmarks.scenes import draw_scenes
+from benchmarks.small_networks import build_network, train
 from keras_cam import METHODS
 
 PROJECT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.usefixtures("tf")  # the unit of cost is a tf.function
 
 
-@pytest.fixture(scope="module", autouse=True)
-def benchmarks_on_path():
-    sys.path.insert(0, str(PROJECT / "benchmarks"))
-    yield
-    sys.path.remove(str(PROJECT / "benchmarks"))
-
-
 def test_pixels_are_ranked_by_the_signed_map_and_equal_ones_by_lot():
-    from faithfulness import ranked_pixels
-
     assert ranked_pixels(np.array([[0.5, -2.0], [3.0, 0.0]])).tolist() == [2, 0, 3, 1]
     flat = ranked_pixels(np.zeros((8, 8)))
     assert sorted(flat) == list(range(64)) and flat.tolist() != sorted(flat)
@@ -31,8 +27,6 @@ def test_pixels_are_ranked_by_the_signed_map_and_equal_ones_by_lot():
 
 
 def test_pictures_on_the_way_change_as_many_pixels_in_each_step():
-    from faithfulness import exchanged
-
     start, end = np.zeros((2, 3, 3), np.uint8), np.full((2, 3, 3), 9, np.uint8)
     way = exchanged(start, end, np.array([5, 0, 3, 1, 2, 4]), 3)
     assert way.shape == (4, 2, 3, 3) and way.dtype == np.uint8
@@ -42,8 +36,6 @@ def test_pictures_on_the_way_change_as_many_pixels_in_each_step():
 
 
 def test_area_insertion_and_deletion_of_a_model_that_looks_at_one_pixel():
-    from faithfulness import area, deletion, insertion
-
     assert (area(np.ones(5)), area(np.array([0.0, 1.0])), area(np.array([0.0, 1, 1]))) == (1, 0.5, 0.75)
     image = np.zeros((2, 2, 3), np.uint8)
     image[0, 1] = 200
@@ -59,17 +51,12 @@ def test_area_insertion_and_deletion_of_a_model_that_looks_at_one_pixel():
 
 
 def test_drop_and_increase_by_hand():
-    from faithfulness import drop_and_increase
-
     drop, increase = drop_and_increase([0.8, 0.5, 0.5, 0.4], [0.4, 0.6, 0.5, 0.1])
     assert_allclose(drop, 100 * (0.5 + 0 + 0 + 0.75) / 4)
     assert increase == 25
 
 
 def test_costs_of_units_add_up_to_the_whole():
-    from forward_passes import Cost, scaled_down
-    from methods_page import cost_cell, rounded
-
     plain = Cost("net", 1, "grad_cam", np.array([1.0, 1.2, 1.1]))
     assert_allclose(plain.per_unit, [1.05, 1.1, 1.15]) and plain.in_all == 1.1
     assert cost_cell(plain) == "1.10 (1.05 to 1.15)"
@@ -85,9 +72,6 @@ def test_costs_of_units_add_up_to_the_whole():
 
 
 def test_forward_passes_are_measured_in_turns():
-    from forward_passes import CONTROL, measure_costs
-    from methods_page import cost_tables
-
     control, cam, score_cam = measure_costs("MobileNetV2", [1], ["cam", "score_cam"], 0.01, side=32)
     assert (control.method, cam.method, score_cam.units, score_cam.whole) == (CONTROL, "cam", 32, 1280)
     assert all(len(cost.ratios) == 3 and (cost.ratios > 0).all() for cost in (control, cam, score_cam))
@@ -99,16 +83,11 @@ def test_forward_passes_are_measured_in_turns():
 
 
 def test_there_are_words_for_every_method():
-    from methods_page import WORDS
-
     assert list(WORDS) == list(METHODS)
 
 
 @pytest.mark.parametrize("head", ["pooling", "two Dense", "flatten"])
 def test_heads_share_the_body_and_their_weights_are_drawn_anew_for_a_while(head):
-    from method_quality import drawn_head, with_head
-    from small_networks import build_network
-
     body = build_network("ResNet-style", 3)
     network = with_head(body, head, 2)
     assert network.output_shape == (None, 2)
@@ -129,11 +108,6 @@ def test_heads_share_the_body_and_their_weights_are_drawn_anew_for_a_while(head)
 
 
 def test_tiny_run_fills_the_tables():
-    from method_quality import BASELINE, BRIGHTNESS, FLIPPED, FUSED, SHALLOW_ROWS, measure, with_head
-    from methods_page import fill, quality_tables
-    from scenes import draw_scenes
-    from small_networks import build_network, train
-
     keras.utils.set_random_seed(0)
     network = with_head(build_network("ResNet-style", 4), "pooling", 4)
     train(network, draw_scenes(32, 0), 1, 0)
@@ -157,8 +131,6 @@ def test_tiny_run_fills_the_tables():
 
 
 def test_gains_count_better_and_worse_networks():
-    from methods_page import gain_cell
-
     assert gain_cell(np.array([0.1, 0.2, -0.03])) == "+0.09 (2:1)"
     assert gain_cell(np.array([0.001, -0.002])) == "same"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.pairs import Pairs, sure_limits
+from benchmarks.pairs import sure_limits
 
 HOLDS, NOISE, EXCEEDED = "yes", "within the noise", "**no**"
 
@@ -66,11 +66,6 @@ class Measured:
         return {**own, "median": self.quartiles[1], "noise": self.noise, "verdict": self.verdict, **arrays}
 
 
-def in_pairs(what: str, model: str, pairs: Pairs, bound: float | None, control: Pairs, *, scale: float = 1) -> Measured:
-    """The ratio of a thing to its baseline, divided by how many baselines it should cost."""
-    return Measured(what, model, pairs.ratios / scale, bound, control.ratios, cpu=pairs.cpu_ratio / scale)
-
-
 def table_of(rows: Sequence[Measured]) -> str:
     """Markdown: medians with quartiles, beside what was asked."""
     lines = [
@@ -92,6 +87,13 @@ def table_of(rows: Sequence[Measured]) -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def line_of(row: Measured) -> str:
+    """One row, for a terminal."""
+    low, middle, high = (number(value, row.unit) for value in row.quartiles)
+    bound = "" if row.bound is None else f", at most {number(row.bound, row.unit)}: {row.verdict.strip('*')}"
+    return f"{row.model:24} {row.what:60} {middle} ({low} to {high}){bound}"
 
 
 def number(value: float, unit: str) -> str:

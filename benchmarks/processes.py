@@ -1,84 +1,96 @@
-"""What is measured in a fresh process: the first call, memory, and the import."""
+"""What is measured in fresh processes: the first call, memory, and the import."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 
+from benchmarks.measured import Measured
+
 CALLS = 1000
-WARM = 100
+FLAT = 1.0  # MiB that 1,000 calls may leave behind
+FIRST_CALLS = 1.5  # first forward passes that a first CAM may take
+IMPORT_TIME = 50  # ms
 MEBIBYTE = 2**20
 
 START = """
-import os, resource, time
+import gc, os, resource, sys, time
 import keras, numpy as np
+import keras_cam
 from benchmarks.forward import build, noise, plain_forward
-model, images = build({name!r}, {side}), noise({batch}, {side})
-
+keras_cam.Explainer, keras_cam.compute_cam
+name, side, batch, calls = sys.argv[1], *map(int, sys.argv[2:])
+model, images = build(name, side), noise(batch, side)
+explain = lambda images: keras_cam.Explainer(model)(images)
+"""
+PROGRAMS = {
+    "first forward pass": "work = plain_forward(model); start = time.perf_counter(); work(images)\n"
+    "print(time.perf_counter() - start)",
+    "first CAM": "start = time.perf_counter(); explain(images); print(time.perf_counter() - start)",
+    "memory of forward passes": "work = plain_forward(model); [work(images) for _ in range(3)]\n"
+    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)",
+    "memory of CAMs": "[explain(images) for _ in range(3)]\n"
+    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)",
+    "growth": """
 def resident():
+    gc.collect()
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-"""
-FIRST = {
-    "forward": "work = plain_forward(model)",
-    "cam": "import keras_cam.explainer; work = lambda images: keras_cam.Explainer(model)(images)",
-}
-TIMED = "start = time.perf_counter(); work(images); print(time.perf_counter() - start)"
-PEAK = "[work(images) for _ in range(3)]; print(peak())"
-GROWTH = """
-import gc, keras_cam
 picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
-for index in range({warm}):
+[keras_cam.compute_cam(model, picture, index % 7) for index in range(calls // 5)]
+before = resident()
+for index in range(calls):
     keras_cam.compute_cam(model, picture, index % 7)
-gc.collect(); before = resident()
-for index in range({calls}):
-    keras_cam.compute_cam(model, picture, index % 7)
-gc.collect(); print(resident() - before)
-"""
+print(resident() - before)
+""",
+}
 IMPORT = "import time; start = time.perf_counter(); import keras_cam; print(time.perf_counter() - start)"
 
 
-def first_calls(name: str, side: int, rounds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of the first forward pass and of the first CAM, tracing included, in turns; imports are not counted."""
-    kinds = ("forward", "cam")
-    times = [
-        [run(START.format(name=name, side=side, batch=1) + FIRST[kind] + "\n" + TIMED) for kind in kinds]
-        for _ in range(rounds)
-    ]
-    return np.array(times)[:, 0], np.array(times)[:, 1]
+def process_rows(name: str, side: int, batch: int, rounds: int, calls: int = CALLS) -> Iterator[Measured]:
+    """The first call and the memory of one model.
+
+    Args:
+        name: of keras.applications.
+        side: of its pictures, in pixels.
+        batch: how many images, to measure the peak of memory by.
+        rounds: how many processes of each kind, in turns.
+        calls: after how many calls of `compute_cam` to look at the memory again.
+    """
+    plain, ours = in_turns("first forward pass", "first CAM", rounds, name, side, 1, calls)
+    yield Measured("first call, in first forward passes", name, ours / plain, FIRST_CALLS)
+    plain, ours = in_turns("memory of forward passes", "memory of CAMs", rounds, name, side, batch, calls)
+    yield Measured("peak memory, more than that of forward passes", f"{name} x{batch}", ours - plain, unit="MB")
+    grown = np.array([run(START + PROGRAMS["growth"], name, side, 1, calls)])
+    yield Measured(f"memory left by {calls:,} calls", name, grown / MEBIBYTE, FLAT, unit="MB")
 
 
-def peaks(name: str, side: int, batch: int, rounds: int) -> tuple[np.ndarray, np.ndarray]:
-    """MiB at most of a process that has run forward passes, and of one that has made CAMs, in turns."""
-    kinds = ("forward", "cam")
-    sizes = [
-        [run(START.format(name=name, side=side, batch=batch) + FIRST[kind] + "\n" + PEAK) for kind in kinds]
-        for _ in range(rounds)
-    ]
-    return np.array(sizes)[:, 0] / MEBIBYTE, np.array(sizes)[:, 1] / MEBIBYTE
+def import_row(rounds: int) -> Measured:
+    """`import keras_cam`, in milliseconds."""
+    return Measured(
+        "import keras_cam", "", 1000 * np.array([run(IMPORT) for _ in range(rounds)]), IMPORT_TIME, unit="ms"
+    )
 
 
-def growth(name: str, side: int, calls: int = CALLS) -> float:
-    """By how many MiB a process grows over so many calls of `compute_cam`, after 100 others."""
-    code = START.format(name=name, side=side, batch=1) + GROWTH.format(warm=WARM, calls=calls)
-    return run(code) / MEBIBYTE
+def in_turns(one: str, other: str, rounds: int, *arguments: object) -> tuple[np.ndarray, np.ndarray]:
+    """What two programs print, in processes that take turns."""
+    found = [[run(START + PROGRAMS[program], *arguments) for program in (one, other)] for _ in range(rounds)]
+    return np.array(found)[:, 0], np.array(found)[:, 1]
 
 
-def imports(rounds: int) -> np.ndarray:
-    """Milliseconds that `import keras_cam` takes."""
-    return 1000 * np.array([run(IMPORT) for _ in range(rounds)])
+def run(code: str, *arguments: object) -> float:
+    """The last number that some code prints in a process of its own.
 
-
-def run(code: str) -> float:
-    """The last number that some code prints in a process of its own."""
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ)
-    if found.returncode != 0:
-        raise RuntimeError(f"A measuring process failed: {found.stderr[-2000:]}")
-    return float(json.loads(found.stdout.split()[-1]))
+    Raises:
+        RuntimeError: the process failed; the end of what it said.
+    """
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"A measuring process failed: {done.stderr[-2000:]}")
+    return float(json.loads(done.stdout.split()[-1]))

@@ -25,6 +25,7 @@ from benchmarks.forward import build, noise, plain_forward
 keras_cam.Explainer, keras_cam.compute_cam
 name, side, batch, calls = sys.argv[1], *map(int, sys.argv[2:])
 model, images = build(name, side), noise(batch, side)
+gc.collect()  # which else falls on the one or the other by chance, and takes a quarter of a first call
 explain = lambda images: keras_cam.Explainer(model)(images)
 """
 PROGRAMS = {

@@ -259,8 +259,10 @@ def _fetched(values: Sequence[Tensor]) -> Maps:
 
 def _by_rank(scores: Tensor, class_indices: Tensor) -> Tensor:
     """Class indices (N, C) in which -1 stands for an image's highest score, -2 for the second, ..."""
-    ranked = ops.cast(ops.argsort(-scores, axis=-1), "int32")
-    chosen = ops.take_along_axis(ranked, ops.maximum(-class_indices - 1, 0), axis=-1)
+    images, classes = ops.shape(scores)
+    ranked = ops.reshape(ops.cast(ops.argsort(-scores, axis=-1), "int32"), (-1,))
+    rows = ops.expand_dims(ops.arange(images, dtype="int32") * classes, 1)
+    chosen = ops.take(ranked, rows + ops.maximum(-class_indices - 1, 0))  # `take_along_axis` takes three times as long
     return ops.where(class_indices < 0, chosen, class_indices)
 
 

@@ -58,12 +58,13 @@ def extremes_of(images: Images) -> Extremes:
     return Extremes(min(float(part.min()) for part in parts), max(float(part.max()) for part in parts), any_integers)
 
 
-def to_display(image: np.ndarray, value_range: Any) -> np.ndarray:
+def to_display(image: np.ndarray, value_range: Any, *, lies_within: bool = False) -> np.ndarray:
     """Make the picture to show: uint8 RGB (height, width, 3), `value_range` stretched to 0..255 and clipped.
 
     Args:
         image: (height, width, channels), or a batch of them.
         value_range: (black, white).
+        lies_within: True says that no value is far outside of it, which saves a look.
 
     Returns:
         A new array of the same shape, but for its channels.
@@ -80,7 +81,7 @@ def to_display(image: np.ndarray, value_range: Any) -> np.ndarray:
         return np.array(image)
     scale = 255 / (high - low)
     lines = image.astype(image.dtype if image.dtype in (np.float32, np.float64) else np.float64, copy=False)
-    flat = np.clip(lines, low, high).reshape(-1, image.shape[-2] * 3)
+    flat = (lines if lies_within else np.clip(lines, low, high)).reshape(-1, image.shape[-2] * 3)
     # One pass for scale, shift and rounding; the second picture, with a weight of 0, is a formality.
     return cv2.addWeighted(flat, scale, flat, 0, -low * scale, dtype=cv2.CV_8U).reshape(image.shape)
 
@@ -95,10 +96,10 @@ class Shown(NamedTuple):
 def shown(images: Images, value_range: tuple[float, float] | None) -> Shown:
     """Make the pictures to show of several, by the value range given, or by the one that the rule finds."""
     extremes = None if value_range is not None else extremes_of(images)
-    limits = extremes.value_range if extremes is not None else value_range
+    limits, lies_within = (value_range, False) if extremes is None else (extremes.value_range, True)
     if isinstance(images, np.ndarray):
-        return Shown(tuple(to_display(images, limits)), extremes)
-    return Shown(tuple(to_display(image, limits) for image in images), extremes)
+        return Shown(tuple(to_display(images, limits, lies_within=lies_within)), extremes)
+    return Shown(tuple(to_display(image, limits, lies_within=lies_within) for image in images), extremes)
 
 
 def show_together(parts: Sequence[Shown]) -> tuple[np.ndarray, ...]:

@@ -22,40 +22,41 @@ def noise(count: int, side: int) -> np.ndarray:
 
 def plain_forward(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     """A function from a batch to the model's output, as arrays, so that it is waited for."""
+    compiled = compiled_forward(model)
+    return lambda images: keras.ops.convert_to_numpy(compiled(images))
+
+
+def compiled_forward(model: keras.Model) -> Callable[[Any], Any]:
+    """The same from tensor to tensor, which is not waited for."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         return _by_tensorflow(model)
     return _by_jax(model) if backend == "jax" else _by_torch(model)
 
 
-def _by_tensorflow(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+def _by_tensorflow(model: keras.Model) -> Callable[[Any], Any]:
     import tensorflow as tf
 
     specs = [tf.TensorSpec((None, *model.input_shape[1:]), model.inputs[0].dtype)]
-    compiled = tf.function(lambda images: model(images, training=False), input_signature=specs, autograph=False)
-    return lambda images: np.asarray(compiled(images))
+    return tf.function(lambda images: model(images, training=False), input_signature=specs, autograph=False)
 
 
-def _by_jax(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+def _by_jax(model: keras.Model) -> Callable[[Any], Any]:
     import jax
 
     def stateless(trained: list[Any], others: list[Any], images: Any) -> Any:
         return model.stateless_call(trained, others, images, training=False)[0]
 
     compiled = jax.jit(stateless)
-
-    def forward(images: np.ndarray) -> np.ndarray:
-        state = ([one.value for one in group] for group in (model.trainable_variables, model.non_trainable_variables))
-        return np.asarray(compiled(*state, images))
-
-    return forward
+    groups = (model.trainable_variables, model.non_trainable_variables)
+    return lambda images: compiled(*([variable.value for variable in group] for group in groups), images)
 
 
-def _by_torch(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+def _by_torch(model: keras.Model) -> Callable[[Any], Any]:
     import torch
 
-    def forward(images: np.ndarray) -> np.ndarray:
+    def forward(images: Any) -> Any:
         with torch.no_grad():
-            return keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(images), training=False))
+            return model(keras.ops.convert_to_tensor(images), training=False)
 
     return forward

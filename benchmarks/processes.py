@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -85,13 +86,14 @@ def in_turns(one: str, other: str, rounds: int, *arguments: object) -> tuple[np.
 
 
 def run(code: str, *arguments: object) -> float:
-    """The last number that some code prints in a process of its own.
+    """The last number that some code prints in a process of its own, which finds the same modules as this one.
 
     Raises:
         RuntimeError: the process failed; the end of what it said.
     """
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-P", "-c", code, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
         raise RuntimeError(f"A measuring process failed: {done.stderr[-2000:]}")
     return float(json.loads(done.stdout.split()[-1]))

@@ -76,7 +76,7 @@ class MapFunction:
             The maps and what belongs to them.
         """
         if class_indices is not None and self.method.compiled:
-            return _fetched(self._some(*inputs, class_indices))
+            return _fetched(self.tensors(inputs, class_indices))
         if class_indices is None and self._folds:
             return _fetched(self._all(*inputs))
         tensors = [ops.convert_to_tensor(array) for array in inputs]
@@ -96,6 +96,10 @@ class MapFunction:
         columns = zip(*(part[:3] for part in parts), strict=True)
         maps, bias, indices = (np.concatenate(arrays, axis=1) for arrays in columns)
         return Maps(maps, bias, indices, parts[0].logits, parts[0].predictions)
+
+    def tensors(self, inputs: Sequence[Tensor], class_indices: Tensor) -> tuple[Tensor, ...]:
+        """The values of `Maps` where the backend has them, by a method that is compiled whole."""
+        return tuple(self._some(*inputs, class_indices))
 
     def refresh(self) -> MapFunction:
         """Cut the model anew if its layers have changed, and see to its weights; returns itself."""

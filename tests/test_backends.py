@@ -339,6 +339,23 @@ def test_jax_gets_the_weights_as_arguments(name, monkeypatch):
     assert largest < min(weight.size for weight in model.get_weights() if weight.ndim > 1)
 
 
+@pytest.mark.skipif(BACKEND != "jax", reason="how JAX multiplies")
+@pytest.mark.parametrize("shape", [(5, 3), (2, 5), (2, 5, 3)])
+def test_jax_products_are_of_full_precision_also_inside_a_function_of_yours(shape):
+    """GPUs and TPUs round float32 factors to 10 or 8 bits unless they are told not to."""
+    import jax
+
+    features, weights = np.ones((2, 3, 4, 5), "bfloat16"), np.ones(shape, "float32")
+    program = str(
+        jax.make_jaxpr(
+            lambda *given: keras_cam.class_activation_map(*given, per_image=len(shape) != 2 or shape[0] != 5)
+        )(features, weights)
+    )
+    products = [line for line in program.splitlines() if "dot_general" in line]
+    assert len(products) == 1 and program.count("Precision.HIGHEST") >= 1
+    assert "preferred_element_type=float32" in program
+
+
 torch_only = pytest.mark.skipif(BACKEND != "torch", reason="how torch differentiates")
 
 

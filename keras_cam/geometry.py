@@ -12,8 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from keras_cam.axes import Axis, UnknownLayerError, moved
+from keras_cam.flatten import open_layer
 from keras_cam.graph import Cut, FeatureMap, image_shape
+from keras_cam.operations import is_layer
 from keras_cam.places import grid_slot
+from keras_cam.program import Program, Step
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,10 @@ def _walk(
     source = program.inputs[cut.image_input]
     places = {} if reached is None else reached
     places[source] = tuple(Axis(length) for length in image)
-    targets = [feature.slot for feature in cut.features]
-    wanted = {id(step) for target in targets for step in program.steps_between([source], target)}
-    for step in program.steps:
-        if id(step) not in wanted:
-            continue
+    for step in _on_the_way(cut, program):
+        if is_layer(step.operation, {"Lambda"}):
+            program = open_layer(program, step) or program
+    for step in _on_the_way(cut, program):
         inputs = [places[slot] for slot in step.inputs if slot in places]
         sides = [axes for axes in inputs if any(axis.length != 1 for axis in axes)] or inputs
         if not sides:
@@ -105,3 +107,11 @@ def _walk(
         if axes is not None:
             places.update(dict.fromkeys(step.outputs, axes))
     return places
+
+
+def _on_the_way(cut: Cut, program: Program) -> list[Step]:
+    """The steps from the image to the feature maps, in order."""
+    source = program.inputs[cut.image_input]
+    targets = [feature.slot for feature in cut.features]
+    wanted = {id(step) for target in targets for step in program.steps_between([source], target)}
+    return [step for step in program.steps if id(step) in wanted]

@@ -78,6 +78,20 @@ def grid_of(cut: Cut, feature: FeatureMap, image: Sequence[int], shape: Sequence
     return Grid(axes, tuple(image))
 
 
+def grids_of(cut: Cut) -> list[Grid | None]:
+    """Where the cells of each feature map lie in a model's images; None where a size is open or a layer unknown."""
+    image = tuple(length or 0 for length in image_shape(cut))
+    grids = []
+    for feature in cut.features:
+        spec = cut.program.shape(feature.slot)
+        shape = feature.tokens[1:] if feature.tokens else spec[2:] if feature.channels_first else spec[1:-1]
+        cells = tuple(length or 0 for length in shape)
+        known = len(cells) == len(image) and 0 not in (*cells, *image)
+        grid = grid_of(cut, feature, image, cells) if known else None
+        grids.append(None if grid is None or grid.source != "graph" else grid)
+    return grids
+
+
 def strides_of(cut: Cut) -> dict[int, tuple[float, ...]]:
     """Stride of every slot with a known place; for open sizes as in an image of 256 pixels."""
     image = tuple(length or 256 for length in image_shape(cut))

@@ -170,7 +170,7 @@ class MapFunction:
             if isinstance(results[0], tuple):
                 maps, bias = results[0]
             else:
-                maps = add_on_finest_grid([ops.cast(result, "float32") for result in results])
+                maps = add_on_finest_grid([ops.cast(result, "float32") for result in results], head.cut)
                 bias = ops.full(ops.shape(class_indices), np.nan, dtype="float32")
         return maps, bias, class_indices, scores, head.probabilities(reading.output)
 

@@ -59,6 +59,10 @@ class Drawn(Located):
         """Class and probability of one map."""
 
     @abstractmethod
+    def _seen(self, image: int) -> tuple[Any, ...]:
+        """Where in its maps, laid over it, a picture was fed to the model: all of it, unless it was cropped."""
+
+    @abstractmethod
     def first(self, count: int) -> Drawn:
         """The same for the first few images."""
 
@@ -177,6 +181,7 @@ class Drawn(Located):
             drawn.append([])
             for slot, heat in enumerate(maps):
                 span = spans[image][slot]
+                heat = self._framed(heat, image, span, signed)
                 lines = [self._line(image, slot, span)] if titles else []
                 marks = {"boxes": found[image][slot], "truth": true[image]}
                 drawn[-1].append(
@@ -220,7 +225,7 @@ class Drawn(Located):
         marks = {"boxes": [found[image][slot] for image, slot in rows], "truth": [true[image] for image, _ in rows]}
         return self._manner.figure(
             [self.images[image] for image, _ in rows],
-            [placed[image][slot] for image, slot in rows],
+            [self._framed(placed[image][slot], image, spans[image][slot], signed) for image, slot in rows],
             [self._line(image, slot, spans[image][slot]) for image, slot in rows],
             limits=[spans[image][slot] for image, slot in rows],
             colormap=colormap,
@@ -250,10 +255,16 @@ class Drawn(Located):
         self, placed: Sequence[np.ndarray], normalize: str | tuple[float, float], signed: bool
     ) -> list[list[tuple[float, float]]]:
         """What the ends of the colour bar of each map stand for."""
-        rows = [maps.reshape(len(maps), 1, -1) for maps in placed]
+        rows = [maps[self._seen(image)].reshape(len(maps), 1, -1) for image, maps in enumerate(placed)]
         mode = common_mode(rows, normalize, signed=signed)
         ends = [limits_of(maps, mode, signed=signed) for maps in rows]
         return [list(zip(low.ravel().tolist(), high.ravel().tolist(), strict=True)) for low, high in ends]
+
+    def _framed(self, heat: np.ndarray, image: int, span: tuple[float, float], signed: bool) -> np.ndarray:
+        """A map whose colours begin where the picture was not seen."""
+        shown = np.full_like(heat, 0 if signed else span[0])
+        shown[self._seen(image)] = heat[self._seen(image)]
+        return shown
 
     def _found(
         self, threshold: float | None, truth: Any, align: str = "receptive_field"

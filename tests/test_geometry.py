@@ -10,7 +10,7 @@ import zoo_parts
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from keras_cam import build_feature_model, explain
+from keras_cam import Explanation, build_feature_model, explain
 from keras_cam.attribute import channels_last
 from keras_cam.axes import Axis
 from keras_cam.geometry import even_grid, strides_of
@@ -562,3 +562,24 @@ def test_heat_of_a_causal_network_lies_on_what_it_saw():
     heat = np.abs(result.heatmaps(None)[0][0])
     assert result.grid.axes[0].offset == -63
     assert np.average(np.arange(256), weights=heat) == pytest.approx(60, abs=1)
+
+
+def test_images_of_several_sizes_with_as_many_cells_have_a_grid_each(tmp_path):
+    """Of 64 and of 63 pixels stride 2 makes 8 cells after three layers, a pixel apart."""
+    inputs = keras.Input((None, None, 1))
+    x = inputs
+    for _ in range(3):
+        x = averaging(3, 2, "same")(x)
+    model = keras.Model(inputs, layers.Dense(1, kernel_initializer="ones")(layers.GlobalAveragePooling2D()(x)))
+    pictures = [np.zeros((size, size, 1), "float32") for size in (64, 63, 64)]
+    for picture in pictures:
+        picture[31, 15] = 1
+    result = explain(model, pictures, value_range=(0, 1))
+    assert result.grid is None and [grid.axes[0].offset for grid in result.grids] == [7, 6, 7]
+    loaded = Explanation.load(result.save(tmp_path / "result"))
+    assert loaded.grids == result.grids and loaded.first(2).grids == result.grids[:2]
+    for index, picture in enumerate(pictures):
+        alone = explain(model, picture, value_range=(0, 1))
+        assert alone.grids == () and alone.grid == result.grid_at(index)
+        for kept in (result, loaded):
+            np.testing.assert_allclose(kept.heatmaps()[index], alone.heatmaps()[0], atol=1e-6)

@@ -151,6 +151,7 @@ def test_photographs_with_boxes(shared_data):
 
 
 def test_placement_is_timed_in_turns():
-    pairs = placement.measure(2)
-    assert pairs.wall.shape == (2, 2) and pairs.wall.min() > 0
-    assert "pair by pair" in placement.report(pairs)
+    measured = placement.measure(2)
+    assert all(pairs.wall.shape == (2, 2) and pairs.wall.min() > 0 for pairs in measured.values())
+    report = placement.report(measured)
+    assert report.count("pair by pair") == len(measured) == 3 and "Explanation.heatmaps(None)" in report

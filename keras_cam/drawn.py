@@ -39,6 +39,7 @@ class Drawn(Located):
 
     maps: np.ndarray
     images: tuple[np.ndarray, ...]
+    diagnosis: tuple[Any, ...]
 
     @property
     def _drawable(self) -> bool:
@@ -239,17 +240,21 @@ class Drawn(Located):
         if not self._drawable:
             return None
         some = self.first(max(1, NOTEBOOK_MAPS // self.class_indices.shape[1]))
-        rows = []
-        width = self._manner.notebook_width
+        rows, width = [], self._manner.notebook_width
+        spans = some._spans(some.heatmaps(None), "image", signed=False)
         for image, panels in enumerate(some.panels(width=width, titles=False)):
             plain = [(encode_png(fitted(self.images[image], width)), f"image {image}")] if self._pictures else []
-            rows.append(plain + [(encode_png(drawn), self.title(image, slot)) for slot, drawn in enumerate(panels)])
+            lines = [self._line(image, slot, span).replace("\t", " ") for slot, span in enumerate(spans[image])]
+            rows.append(plain + [(encode_png(drawn), line) for drawn, line in zip(panels, lines, strict=True)])
         rest = len(self.images) - len(rows)
-        return html(repr(self), rows, f"and {rest} more images: result.sheet(), result.plot()" if rest else "")
+        more = [f"and {rest} more images: result.sheet(), result.plot()"] if rest else []
+        return html(repr(self), rows, [*more, *(finding.words for finding in self.diagnosis)])
 
     def _line(self, image: int, slot: int, limits: tuple[float, float]) -> str:
+        """The caption of a map; after a tab what is not to be cut off where a long name is shortened."""
         which = "" if self._pictures or len(self.images) == 1 else f"image {image}: "
-        return which + self.title(image, slot) + ("" if limits[0] < limits[1] else " (empty map)")
+        title = "\t".join(self.title(image, slot).rsplit(" ", 1))
+        return which + title + ("" if limits[0] < limits[1] else " (empty map)")
 
     def _spans(
         self, placed: Sequence[np.ndarray], normalize: str | tuple[float, float], signed: bool

@@ -12,7 +12,7 @@ from keras_cam.errors import InvalidOptionError
 from keras_cam.heatmap import checked_maps, limits_of, normalize, place
 from keras_cam.panel import draw_boxes
 from keras_cam.render import checked_picture, overlay
-from keras_cam.text import drawable, fonts_for
+from keras_cam.text import fonts_for, halves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -140,8 +140,8 @@ def write_title(drawing: Figure, left: float, bottom: float, title: str, text_si
     from matplotlib.font_manager import FontProperties, fontManager
 
     room = round(90 * 12 / text_size * drawing.get_figwidth() / FIGURE_INCHES)
-    line = drawable(title)
-    line = line if len(line) <= room else line[: room - 1].rstrip() + "…"
+    start, end = halves(title)
+    line = start + end if len(start + end) <= room else start[: max(room - 1 - len(end), 0)].rstrip() + "…" + end
     families = []
     for path in fonts_for(line):
         families.append(FontProperties(fname=path).get_name())

@@ -21,7 +21,10 @@ SPECIAL_CUTS = ("bold", "italic", "oblique", "mono", "serif", "light", "thin", "
 
 
 def text_picture(lines: Sequence[str], text_size: int, width: int | None = None) -> np.ndarray:
-    """Dark lines on white: `width` wide and shortened where too long, or by default as wide as the longest."""
+    """Dark lines on white: `width` wide and shortened where too long, or by default as wide as the longest.
+
+    What stands after a tab is kept whole: the ellipsis goes before it.
+    """
     margin, line_height = text_size // 3, round(text_size * 1.35)
     if width is None:
         width = text_width(lines, text_size)
@@ -79,14 +82,23 @@ def _length(text: str, text_size: int) -> float:
 
 
 def _shortened(line: str, text_size: int, width: int) -> str:
-    """The line if it fits in `width` pixels, else as much of it as does, and an ellipsis."""
+    """The line if it fits in `width` pixels, else what of it does, and an ellipsis: at its end, or before a tab."""
     text = drawable(line)
     if _length(text, text_size) <= width:
         return text
-    kept = text[: max(width, 0)]  # letters are at least a pixel wide
-    while kept and _length(kept + "…", text_size) > width:
+    start, end = halves(line)
+    if _length("…" + end, text_size) > width:
+        start, end = text, ""
+    kept = start[: max(width, 0)]  # letters are at least a pixel wide
+    while kept and _length(kept + "…" + end, text_size) > width:
         kept = kept[:-1].rstrip()
-    return kept + "…"
+    return kept + "…" + end
+
+
+def halves(line: str) -> tuple[str, str]:
+    """What of a line may be shortened, and what is kept: all after a tab, with a space before it. Both drawable."""
+    start, _, end = line.rpartition("\t")
+    return (drawable(start), f" {drawable(end)}") if start else (drawable(end), "")
 
 
 @lru_cache(maxsize=4096)

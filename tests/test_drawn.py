@@ -397,6 +397,27 @@ def test_films_that_are_none(result, tmp_path):
 # letters
 
 
+def test_a_long_name_is_cut_and_its_number_kept(result):
+    name = "a raccoon dog with a very long name"
+    text = f"{name}\t59.2% (empty map)"
+    room = text_width([text], 13)
+    assert_array_equal(text_picture([text], 13), text_picture([text.replace("\t", " ")], 13))
+    for width in range(room - 100, room, 7):
+        fits = [
+            shortened
+            for end in range(len(name))
+            if text_width([shortened := f"{name[:end].rstrip()}… 59.2% (empty map)"], 13) <= width
+        ]
+        assert_array_equal(text_picture([text], 13, width), text_picture(fits[-1:], 13, width))
+    assert_array_equal(text_picture([text], 13, 40), text_picture([text.replace("\t", " ")], 13, 40))  # no room for it
+    long = dataclasses.replace(result, class_names=(name * 9,) * 3)
+    panel = long.panels()[0][1]
+    caption = text_picture([f"{name * 9}\t25.0% (empty map)"], 13, panel.shape[1])
+    assert_array_equal(panel[-len(caption) :], caption)
+    first, second = (text.get_text() for text in long.plot().texts[:2])
+    assert first.startswith(name) and first.endswith("… 50.0%") and second.endswith("… 25.0% (empty map)")
+
+
 def test_text_size_is_asked_for_and_not_grown_with_the_picture():
     wide = caption(flat(2, 1400), ["Evidence for the true class"], text_size=16)
     assert wide.shape == (2 + text_picture(["x"], 16).shape[0], 1400, 3)

@@ -153,6 +153,13 @@ def test_a_saturated_softmax_still_has_its_map():
     assert np.stack(result.heatmaps()).max() == 1
 
 
+def test_a_sure_softmax_is_not_yet_saturated():
+    """Its gradient is small, but no rounding error: 1 - p is 2e-6, and then 5e-7."""
+    for margin, found in ((13.1, []), (14.5, ["saturated"])):
+        model = network(kernel=np.zeros((4, 2)) + 1e-9, bias=np.array([margin, 0.0]))
+        assert names(explain(model, IMAGES, classes=[0])) == found
+
+
 def test_images_of_0_to_255_in_a_network_that_does_not_rescale():
     model = network(activation=None)
     result = explain(model, BYTES, classes=[0])

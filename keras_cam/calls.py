@@ -92,8 +92,8 @@ def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **optio
     result = explainer.explain_loaded(chain([first], loaded), classes)
     heatmaps = result.heatmaps(mode)
     for finding in result.diagnosis:
-        empty = any(not heatmap.any() for index in finding.images for heatmap in heatmaps[index])
-        if finding.name == "nothing_positive" and empty:
+        drawn = [heatmap.any() for index in finding.images for heatmap in heatmaps[index]]
+        if finding.name == "nothing_positive" and not all(drawn):
             warnings.warn(f"Model {model.name!r}: {finding.words}", CAMWarning, stacklevel=2)
     if not adds_an_axis(classes):
         heatmaps = [maps[0] for maps in heatmaps]

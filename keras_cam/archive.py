@@ -24,7 +24,7 @@ def write(
     facts: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
     images: Sequence[np.ndarray],
-    grid: Grid | None,
+    grids: Sequence[Grid | None],
 ) -> Path:
     """Write a compressed `.npz` file.
 
@@ -33,14 +33,16 @@ def write(
         facts: what JSON can hold.
         arrays: arrays by name.
         images: pictures, each of its own size.
-        grid: where the cells lie.
+        grids: where the cells lie.
 
     Returns:
         The path written to.
     """
     target = Path(path)
     target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
-    words = json.dumps({**facts, "grid": None if grid is None else asdict(grid), "images": len(images)})
+    words = json.dumps(
+        {**facts, "grids": [None if grid is None else asdict(grid) for grid in grids], "images": len(images)}
+    )
     everything: dict[str, Any] = {"facts": np.array(words), **arrays}
     everything |= {f"image_{index}": image for index, image in enumerate(images)}
     np.savez_compressed(target, **everything)
@@ -55,7 +57,7 @@ def read(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, Any]:
         names: the arrays to read.
 
     Returns:
-        The facts, the arrays, "images" and "grid", by name.
+        The facts, the arrays, "images" and "grids", by name.
 
     Raises:
         InvalidDataError: the file is not one of ours.
@@ -68,12 +70,13 @@ def read(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, Any]:
             facts: dict[str, Any] = json.loads(file["facts"].item())
             arrays = {name: file[name] for name in names}
             images = tuple(file[f"image_{index}"] for index in range(facts["images"]))
-            grid = facts["grid"]
+            grids = facts["grids"]
     except (KeyError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise InvalidDataError(
             f"{os.fspath(path)!r} is not a saved Explanation: {error}. Write one with result.save(path)."
         ) from error
-    if grid is not None:
-        axes = tuple(Axis(**axis) for axis in grid.pop("axes"))
-        grid = Grid(axes, tuple(grid.pop("image")), **grid)
-    return {**facts, **arrays, "images": images, "grid": grid}
+    return {**facts, **arrays, "images": images, "grids": [None if grid is None else _grid(**grid) for grid in grids]}
+
+
+def _grid(axes: Sequence[Mapping[str, Any]], image: Sequence[int], **words: str) -> Grid:
+    return Grid(tuple(Axis(**axis) for axis in axes), tuple(image), **words)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from keras import ops
 
+from keras_cam.axes import Axis
 from keras_cam.backend import gradient
 from keras_cam.cam_op import weigh
 from keras_cam.frozen import replay
-from keras_cam.graph import FeatureMap
+from keras_cam.geometry import grids_of
+from keras_cam.graph import Cut, FeatureMap
 from keras_cam.head import Head
 
 Tensor = Any
@@ -62,7 +65,7 @@ def attribute(
         placed, placeless = _map_of(feature, tensor, slope, ops.shape(class_indices))
         maps.append(placed)
         bias = bias + placeless
-    return add_on_finest_grid(maps), bias
+    return add_on_finest_grid(maps, head.cut), bias
 
 
 def on_its_grid(feature: FeatureMap, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,20 +88,32 @@ def on_its_grid(feature: FeatureMap, maps: Tensor) -> tuple[Tensor, Tensor]:
     return ops.reshape(maps[:, :, prefix:], (shape[0], shape[1], rows, columns)) * share, placeless
 
 
-def add_on_finest_grid(maps: Sequence[Tensor]) -> Tensor:
+def add_on_finest_grid(maps: Sequence[Tensor], cut: Cut | None = None) -> Tensor:
     """Add maps (N, C, h, w) of several grids on the finest of them, keeping every mean.
 
-    A cell of the sum takes from a coarser map what it covers of its cells, by area.
+    A cell of the sum takes from another map what it covers of its cells.
+
+    Args:
+        maps: one for each feature map.
+        cut: the model, whose geometry says where cells lie; without it, and where that is not known, all maps are
+            laid over the same length.
+
+    Returns:
+        The sum.
     """
     if len(maps) == 1:
         return maps[0]
-    finest = max(maps, key=lambda one: _known_size(one.shape[2:]))
-    total = finest
-    for one in maps:
-        if one is finest:
+    chosen = max(range(len(maps)), key=lambda index: _known_size(maps[index].shape[2:]))
+    grids = [None] * len(maps) if cut is None else grids_of(cut)
+    total, target = maps[chosen], grids[chosen]
+    for index, (one, grid) in enumerate(zip(maps, grids, strict=True)):
+        if index == chosen:
             continue
-        for axis in range(2, len(finest.shape)):
-            share = _overlap(ops.shape(one)[axis], ops.shape(finest)[axis])
+        for axis in range(2, len(total.shape)):
+            if grid is None or target is None:
+                share = _overlap(ops.shape(one)[axis], ops.shape(total)[axis])
+            else:
+                share = ops.convert_to_tensor(_shares(grid.axes[axis - 2], target.axes[axis - 2]))
             one = ops.moveaxis(ops.tensordot(one, share, axes=[[axis], [0]]), -1, axis)
         total = total + one
     return total
@@ -131,6 +146,26 @@ def _overlap(coarse: Any, fine: Any) -> Tensor:
     borders = ops.arange(coarse, dtype="float32")[:, None] / ops.cast(coarse, "float32")
     ends = ops.minimum(edges + 1 / ops.cast(fine, "float32"), borders + 1 / ops.cast(coarse, "float32"))
     return ops.maximum(ends - ops.maximum(edges, borders), 0.0) * ops.cast(fine, "float32")
+
+
+def _shares(coarse: Axis, fine: Axis) -> np.ndarray:
+    """(coarse, fine): which share of each fine cell lies in each coarse cell, by their places; the outermost go on.
+
+    Every row has the same sum, so that means are kept; a coarse cell that covers no fine one goes to the nearest.
+    """
+    places, lows, highs = _extents(coarse)
+    centres, starts, ends = _extents(fine)
+    lows[0], highs[-1] = -np.inf, np.inf
+    shares = np.maximum(np.minimum(highs[:, None], ends) - np.maximum(lows[:, None], starts), 0)
+    missed = np.flatnonzero(~shares.any(axis=1))
+    shares[missed, np.abs(places[missed, None] - centres).argmin(axis=1)] = 1
+    return (shares / shares.sum(axis=1, keepdims=True) * (fine.length / coarse.length)).astype("float32")
+
+
+def _extents(axis: Axis) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centres, beginnings and ends of the cells of an axis."""
+    centres = axis.offset + axis.stride * np.arange(axis.length)
+    return centres, centres - axis.stride / 2, centres + axis.stride / 2
 
 
 def _known_size(spatial: Sequence[int | None]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from keras_cam.operations import is_layer, is_operation
+from keras_cam.operations import REDUCTIONS, is_layer, is_operation
 from keras_cam.places import channels_first, spatial_shape
 from keras_cam.program import Program, Step
 
@@ -20,6 +20,8 @@ PADDING = {"ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"}
 CROPPING = {"Cropping1D", "Cropping2D", "Cropping3D"}
 ADAPTIVE = {f"Adaptive{kind}Pooling{rank}D" for kind in ("Max", "Average") for rank in (1, 2, 3)}
 UPSAMPLING = {"UpSampling1D", "UpSampling2D", "UpSampling3D"}
+REORDERING = {"Flip", "Roll", "Rot90", "Take", "TakeAlongAxis"}
+NEIGHBOURS = {"nearest": 0, "bilinear": 1, "bicubic": 3, "lanczos3": 5, "lanczos5": 9}  # of a cell, read besides it
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,14 @@ def moved(step: Step, program: Program, inputs: list[tuple[Axis, ...]]) -> tuple
     for names, move in _MOVES:
         if is_layer(operation, names):
             return move(operation, axes)
-    shape = program.shape(step.outputs[0])
-    if len(shape) != len(axes) + 2:
+    if is_operation(operation, {"GetItem"}):
+        return _sliced(step, program, axes)
+    if len(program.shape(step.outputs[0])) != len(axes) + 2:
         return None
-    if is_operation(operation, {"Flip", "Roll", "Rot90"}) or _swaps(operation):
-        raise UnknownLayerError(f"{step.path!r} ({type(operation).__name__}) mirrors or swaps places")
+    if _reorders(step, program) or _swaps(operation):
+        raise UnknownLayerError(f"{step.path!r} ({type(operation).__name__}) mirrors or swaps places, or picks some")
+    if is_layer(operation, {"Lambda"}):
+        raise UnknownLayerError(f"{step.path!r} (Lambda) holds a function that cannot be read")
     if is_operation(operation, {"Transpose"}) or is_layer(operation, {"Permute"}):
         return axes  # the channels alone have moved
     spatial = spatial_shape(program, step.outputs[0])
@@ -67,9 +72,26 @@ def moved(step: Step, program: Program, inputs: list[tuple[Axis, ...]]) -> tuple
         return _shifted(axes, [(-before, before + after) for before, after in pads])
     if all(length == 1 for length in spatial) and not all(axis.length == 1 for axis in axes):
         return None
-    if all(length in (None, axis.length) for length, axis in zip(spatial, axes, strict=True)):
-        return _merged(inputs)
+    if is_operation(operation, REDUCTIONS):  # an axis that is kept with one cell sees all of it
+        pairs = zip(axes, spatial, strict=True)
+        return tuple(
+            _window(axis, axis.length, axis.length, "valid") if length == 1 else axis for axis, length in pairs
+        )
+    merged = _merged(inputs)
+    if all(length in (None, axis.length) for length, axis in zip(spatial, merged, strict=True)):
+        return merged
     raise UnknownLayerError(f"{step.path!r} ({type(operation).__name__}) moves space in a way that is not known")
+
+
+def _reorders(step: Step, program: Program) -> bool:
+    """Whether an operation may put other places into the cells: along an axis that is not the channels'."""
+    if not is_operation(step.operation, REORDERING):
+        return False
+    rank = len(program.shape(step.inputs[0]))
+    channels = 1 if channels_first(program, step.inputs[0]) else rank - 1
+    along = getattr(step.operation, "axis", None)
+    along = along if isinstance(along, (tuple, list)) else [along]
+    return any(axis is None or axis % rank != channels for axis in along)
 
 
 def _swaps(operation: Any) -> bool:
@@ -82,6 +104,25 @@ def _swaps(operation: Any) -> bool:
         return is_operation(operation, {"Swapaxes"})
     first = order.index(min(order)) if order else 0
     return not order or order[first:] + order[:first] != sorted(order)
+
+
+def _sliced(step: Step, program: Program, axes: tuple[Axis, ...]) -> tuple[Axis, ...] | None:
+    """A slice of a map: which rows and columns are left, as Python's own ranges say; None where an axis is gone."""
+    key = step.arguments[0][1]
+    parts = list(key) if isinstance(key, (tuple, list)) else [key]
+    rest = [slice(None)] * (len(axes) + 3 - len(parts))
+    gap = parts.index(Ellipsis) if Ellipsis in parts else None
+    parts = [*parts, *rest[1:]] if gap is None else [*parts[:gap], *rest, *parts[gap + 1 :]]
+    parts = parts[2:] if channels_first(program, step.inputs[0]) else parts[1:-1]
+    if len(parts) != len(axes) or not all(isinstance(part, slice) for part in parts):
+        return None
+    kept = [range(axis.length)[part] for axis, part in zip(axes, parts, strict=True)]
+    if any(left.step < 0 for left in kept):
+        raise UnknownLayerError(f"{step.path!r} (GetItem) mirrors places")
+    return tuple(
+        replace(axis, length=len(left), offset=axis.offset + axis.stride * left.start, stride=axis.stride * left.step)
+        for axis, left in zip(axes, kept, strict=True)
+    )
 
 
 def _window(axis: Axis, size: int, step: int, padding: str) -> Axis:
@@ -167,43 +208,52 @@ def _shifted(axes: tuple[Axis, ...], moves: Sequence[tuple[int, int]]) -> tuple[
     )
 
 
-def _scaled(axes: tuple[Axis, ...], lengths: Sequence[int]) -> tuple[Axis, ...]:
-    """Resized to other lengths, half-pixel centres."""
+def _scaled(layer: Any, axes: tuple[Axis, ...], lengths: Sequence[int]) -> tuple[Axis, ...]:
+    """Resized to other lengths, half-pixel centres; what is interpolated sees its neighbours too."""
     moved = []
+    neighbours = NEIGHBOURS.get(getattr(layer, "interpolation", "nearest"), 1)
     for axis, length in zip(axes, lengths, strict=True):
         share = axis.length / length
         offset = axis.offset + axis.stride * (share - 1) / 2
-        moved.append(replace(axis, length=length, offset=offset, stride=axis.stride * share))
+        reach = (neighbours + 1) * max(share, 1) - 1 if getattr(layer, "antialias", False) else neighbours
+        field = axis.field + axis.stride * reach * (share != 1)
+        moved.append(replace(axis, length=length, offset=offset, stride=axis.stride * share, field=field))
     return tuple(moved)
 
 
 def _upsampled(layer: Any, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
-    return _scaled(axes, [axis.length * factor for axis, factor in zip(axes, _each(layer.size, axes), strict=True)])
+    factors = zip(axes, _each(layer.size, axes), strict=True)
+    return _scaled(layer, axes, [axis.length * factor for axis, factor in factors])
 
 
 def _resized(layer: Any, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
     if getattr(layer, "crop_to_aspect_ratio", False) or getattr(layer, "pad_to_aspect_ratio", False):
         raise UnknownLayerError(f"{layer.name!r} crops or pads to an aspect ratio")
-    return _scaled(axes, (layer.height, layer.width))
+    return _scaled(layer, axes, (layer.height, layer.width))
 
 
 def _merged(inputs: list[tuple[Axis, ...]]) -> tuple[Axis, ...]:
-    """Branches that meet: the mean of their places, and how far these are apart."""
+    """Branches that meet: the mean of their places, and how far these are apart.
+
+    Along an axis, a branch that was pooled to one cell has no place beside a longer one.
+    """
     if any(len(axes) != len(inputs[0]) for axes in inputs):
         raise UnknownLayerError("branches of different rank meet")
-    return tuple(
-        Axis(
-            length=max(axis.length for axis in branch),
-            offset=sum(axis.offset for axis in branch) / len(branch),
-            stride=sum(axis.stride for axis in branch) / len(branch),
-            field=max(axis.field for axis in branch),
-            spread=max(
-                max(axis.offset for axis in branch) - min(axis.offset for axis in branch),
-                max(axis.spread for axis in branch),
-            ),
+    merged = []
+    for branch in zip(*inputs, strict=True):
+        longest = max(axis.length for axis in branch)
+        placed = [axis for axis in branch if axis.length > 1 or longest == 1]
+        offsets = [axis.offset for axis in placed]
+        merged.append(
+            Axis(
+                length=longest,
+                offset=sum(offsets) / len(placed),
+                stride=sum(axis.stride for axis in placed) / len(placed),
+                field=max(axis.field for axis in placed),
+                spread=max(max(offsets) - min(offsets), *(axis.spread for axis in placed)),
+            )
         )
-        for branch in zip(*inputs, strict=True)
-    )
+    return tuple(merged)
 
 
 def _each(value: Any, axes: tuple[Axis, ...]) -> tuple[Any, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import cv2
@@ -12,7 +12,7 @@ import numpy as np
 from keras_cam.errors import InvalidDataError, InvalidImageError, InvalidOptionError
 from keras_cam.heatmap import checked_maps
 
-__all__ = ["Box", "best_iou", "find_boxes", "find_contours", "find_mask"]
+__all__ = ["Box", "best_iou", "find_boxes", "find_contours", "find_mask", "find_segments"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class Box:
     0.3333333333333333
     >>> Box(10, 20, 40, 25).to_coco()
     [10.0, 20.0, 30.0, 5.0]
+    >>> import json
+    >>> json.dumps([Box(0, 0, 4, 2)], default=Box.to_dict)
+    '[{"left": 0.0, "top": 0.0, "right": 4.0, "bottom": 2.0, "score": 1.0}]'
     """
 
     left: float
@@ -80,6 +83,14 @@ class Box:
         """
         return [float(value) for value in (self.left, self.top, self.right - self.left, self.bottom - self.top)]
 
+    def to_dict(self) -> dict[str, float]:
+        """Give the box as JSON can hold it.
+
+        Returns:
+            Its numbers by name.
+        """
+        return {name: float(value) for name, value in asdict(self).items()}
+
 
 def as_box(box: Box | Sequence[float]) -> Box:
     """A box of four numbers, or the box itself."""
@@ -93,6 +104,8 @@ def as_box(box: Box | Sequence[float]) -> Box:
 
 def as_boxes(boxes: Any) -> list[Box]:
     """The boxes of one picture: None, one box, or several as a list or an (n, 4) array."""
+    if not isinstance(boxes, Box | Iterable | None):
+        raise InvalidDataError(f"Boxes are one (left, top, right, bottom), or a list of these. Received: {boxes!r}.")
     if boxes is None or len(several := [boxes] if isinstance(boxes, Box) else list(boxes)) == 0:
         return []
     if not isinstance(several[0], Box) and np.ndim(several[0]) == 0:
@@ -192,6 +205,35 @@ def find_mask(heatmap: Any, threshold: float = 0.2, *, largest: bool = True) -> 
     return mask
 
 
+def find_segments(heatmap: Any, threshold: float = 0.2, *, largest: bool = True) -> list[dict[str, list[int]]]:
+    """Mark the pixels of each hot part as COCO does.
+
+    Args:
+        heatmap: as for `find_boxes`.
+        threshold: as for `find_boxes`.
+        largest: as for `find_boxes`.
+
+    Returns:
+        For each connected part, the largest first, its run lengths: "size" [h, w], and "counts", how many pixels are
+        out, in, out, ... of it, column by column.
+
+    Raises:
+        InvalidImageError: not one finite map.
+        InvalidOptionError: a threshold outside [0, 1).
+
+    >>> find_segments([[0, 0, 1], [0, 1, 1]])
+    [{'size': [2, 3], 'counts': [3, 3]}]
+    """
+    heat, parts = _parts(heatmap, threshold, largest)
+    segments = []
+    for part, (left, top) in parts:
+        mask = np.zeros(heat.shape, bool)
+        mask[top : top + part.shape[0], left : left + part.shape[1]] = part
+        changes = np.flatnonzero(np.diff(mask.ravel(order="F"), prepend=False))
+        segments.append({"size": [*mask.shape], "counts": np.diff(changes, prepend=0, append=mask.size).tolist()})
+    return segments
+
+
 def _parts(
     heatmap: Any, threshold: float, largest: bool
 ) -> tuple[np.ndarray, list[tuple[np.ndarray, tuple[int, int]]]]:
@@ -199,7 +241,7 @@ def _parts(
     heat = checked_maps(heatmap)
     if heat.ndim != 2:
         raise InvalidImageError(f"Boxes are found in one map (height, width). Received: shape {heat.shape}.")
-    if not 0 <= threshold < 1:
+    if np.ndim(threshold) or not 0 <= threshold < 1:
         raise InvalidOptionError(
             f"threshold is a share of the map's maximum, in [0, 1): 0.2 in CAM's paper. Received: {threshold!r}."
         )

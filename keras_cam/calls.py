@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import chain
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from keras_cam.batches import is_data_set
 from keras_cam.classes import adds_an_axis
+from keras_cam.errors import CAMWarning
 from keras_cam.explainer import Explainer
 from keras_cam.explanation import Explanation
 
@@ -65,6 +67,9 @@ def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **optio
         float32 (H, W) for one image, (N, H, W) for a batch; several classes add an axis: (C, H, W), (N, C, H, W).
         Images of several sizes give a list. A signal gives (T,), a volume (D, H, W).
 
+    Warns:
+        CAMWarning: a map that comes out zero everywhere, with the reason.
+
     Raises:
         UnsupportedModelError: the model has no feature maps; the message names what was found.
         InvalidImageError: images that cannot be fed to the model.
@@ -84,7 +89,12 @@ def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **optio
     loaded = explainer.load(image)
     first = next(loaded)
     classes = "top1" if class_index is None else class_index
-    heatmaps = explainer.explain_loaded(chain([first], loaded), classes).heatmaps(mode)
+    result = explainer.explain_loaded(chain([first], loaded), classes)
+    heatmaps = result.heatmaps(mode)
+    for finding in result.diagnosis:
+        drawn = [heatmap.any() for index in finding.images for heatmap in heatmaps[index]]
+        if finding.name == "nothing_positive" and not all(drawn):
+            warnings.warn(f"Model {model.name!r}: {finding.words}", CAMWarning, stacklevel=2)
     if not adds_an_axis(classes):
         heatmaps = [maps[0] for maps in heatmaps]
     if first.single and not is_data_set(image):

@@ -18,6 +18,7 @@ FEW_CELLS = 4
 SATURATED = 1 - 1e-6
 ONE_CELLS_SHARE = 0.8
 OVERSHOOT = 0.1  # of the highest value: what a picture of 0..255 may go below zero by being resized
+MOST_NORMALIZED = 20  # no picture of a mean of 0 and a deviation of 1 goes so far, and few of 0..255 stay below it
 BYTES_SCALE, BYTES_MEAN = 1 / 50, 2.0  # a scale below this, or a mean above that, is one for values of 0..255
 
 ALARMS = ("zero_map", "incomplete")  # what is worth a warning even if nobody looks at `result.diagnosis`
@@ -42,6 +43,7 @@ def diagnose(result: Explanation, head: Head, fed: tuple[float, float], prepared
         _few_cells(result),
         _within_a_cell(result),
         _saturated(result),
+        _place_unknown(result),
         _range(result, head.cut, fed, prepared),
     )
     return tuple(finding for check in checks for finding in check)
@@ -107,7 +109,7 @@ def _nothing_positive(result: Explanation) -> Iterator[Finding]:
         yield Finding(
             "nothing_positive",
             f"Everything in image {images[0]} speaks against {name!r}{alone}: its heat map is drawn empty. Look at "
-            "heatmaps(signed=True), or at the class that the image speaks for.",
+            "explain(...).heatmaps(signed=True), or at the class that the image speaks for.",
             images,
         )
 
@@ -182,6 +184,19 @@ def _saturated(result: Explanation) -> Iterator[Finding]:
         )
 
 
+def _place_unknown(result: Explanation) -> Iterator[Finding]:
+    grids = ((index, result.grid_at(index)) for index in range(len(result)))
+    notes = {index: grid.note for index, grid in grids if grid is not None and grid.source == "even"}
+    if notes:
+        yield Finding(
+            "place_unknown",
+            f"Where in the image the cells of {result.layer!r} look cannot be read from the model: "
+            f"{next(iter(notes.values()))}. They are drawn as if they shared it evenly, and may belong half a cell or "
+            "more away.",
+            tuple(notes),
+        )
+
+
 def _range(result: Explanation, cut: Cut, fed: tuple[float, float], prepared: bool) -> Iterator[Finding]:
     rescales = _rescales_bytes(cut)
     everything = tuple(range(len(result)))
@@ -201,7 +216,7 @@ def _range(result: Explanation, cut: Cut, fed: tuple[float, float], prepared: bo
             "where nothing is darker than 0. Give images of 0..255, without a preprocess function that shifts them.",
             everything,
         )
-    elif not rescales and not prepared and fed[1] > 2:
+    elif not rescales and not prepared and fed[0] >= 0 and fed[1] > MOST_NORMALIZED:
         yield Finding(
             "not_scaled",
             f"The model was fed values of {fed[0]:.3g} to {fed[1]:.3g} and has no Rescaling or Normalization layer. If "

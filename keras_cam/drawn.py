@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil, sqrt
-from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from keras_cam.boxes import Box
-from keras_cam.errors import InvalidDataError
+from keras_cam.errors import InvalidOptionError
 from keras_cam.heatmap import common_mode, limits_of
 from keras_cam.located import Located
 from keras_cam.manners import PICTURES, Manner, manner_of
@@ -24,8 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Drawn"]
 
-PAPERS_THRESHOLD = 0.2
 NOTEBOOK_MAPS = 24
+
+
+class Row(NamedTuple):
+    """One map, ready to be drawn: what of which image, in which limits of the colour bar, with which boxes."""
+
+    image: int
+    slot: int
+    heat: np.ndarray
+    span: tuple[float, float]
+    boxes: Sequence[Any]
+    truth: Any
 
 
 class Drawn(Located):
@@ -39,6 +47,7 @@ class Drawn(Located):
 
     maps: np.ndarray
     images: tuple[np.ndarray, ...]
+    diagnosis: tuple[Any, ...]
 
     @property
     def _drawable(self) -> bool:
@@ -59,6 +68,10 @@ class Drawn(Located):
         """Class and probability of one map."""
 
     @abstractmethod
+    def _seen(self, image: int) -> tuple[Any, ...]:
+        """Where in its maps, laid over it, a picture was fed to the model: all of it, unless it was cropped."""
+
+    @abstractmethod
     def first(self, count: int) -> Drawn:
         """The same for the first few images."""
 
@@ -70,6 +83,7 @@ class Drawn(Located):
         alpha: float = 0.6,
         normalize: str | tuple[float, float] = "image",
         align: str = "receptive_field",
+        interpolation: str = "bilinear",
         boxes: float | None = None,
         truth: Any = None,
     ) -> list[list[np.ndarray]]:
@@ -79,19 +93,21 @@ class Drawn(Located):
             signed: True draws what speaks against the class too.
             colormap: a colour map that `keras_cam.overlay` knows.
             alpha: opacity where the map is hottest, in [0, 1]; the line of a signal is drawn opaque.
-            normalize: as for `heatmaps`.
+            normalize: as for `heatmaps`, but for None.
             align: as for `heatmaps`.
+            interpolation: as for `heatmaps`.
             boxes: threshold of boxes to draw; default: none.
-            truth: true boxes of each image, drawn with the IoU.
+            truth: true boxes of each image, drawn with the IoU where there is room for it.
 
         Returns:
             For each image a list of C uint8 RGB (H, W, 3) pictures, at the picture's own size; for signals and volumes
             the panels without titles.
         """
+        placing: dict[str, Any] = {"signed": signed, "align": align, "interpolation": interpolation}
         if not self._pictures:
             options: dict[str, Any] = {"colormap": colormap, "alpha": alpha, "boxes": boxes, "truth": truth}
-            return self.panels(normalize=normalize, signed=signed, align=align, titles=False, **options)
-        heatmaps = self.heatmaps(normalize, signed=signed, align=align)
+            return self.panels(normalize=normalize, titles=False, **placing, **options)
+        heatmaps = self.heatmaps(_scale(normalize), **placing)
         found, true = self._found(boxes, truth, align), self._true(truth)
         drawn = []
         for image, (picture, heats) in enumerate(zip(self.images, heatmaps, strict=True)):
@@ -109,6 +125,8 @@ class Drawn(Located):
         signed: bool = False,
         colormap: str | None = None,
         normalize: str | tuple[float, float] = "image",
+        align: str = "receptive_field",
+        interpolation: str = "bilinear",
         boxes: float | None = None,
         truth: Any = None,
         text_size: int | None = None,
@@ -125,6 +143,8 @@ class Drawn(Located):
             colormap: a colour map that `keras_cam.overlay` knows.
             normalize: "image" (default: each map by its own maximum), "batch" (all by one, to be compared), "minmax" or
                 a range (low, high) in logit units.
+            align: as for `heatmaps`.
+            interpolation: as for `heatmaps`.
             boxes: threshold of boxes to draw; default: none.
             truth: true boxes of each image, drawn with the IoU.
             text_size: height of the letters in pixels, at least 6; default: by the width.
@@ -135,7 +155,8 @@ class Drawn(Located):
         width = self._manner.width if width is None else width
         size = checked_text_size(text_size, min(max(11, round(width / self._manner.text_share)), 18))
         options: dict[str, Any] = {"width": width, "text_size": size, "colormap": colormap, "signed": signed}
-        rows = self.panels(normalize=normalize, boxes=boxes, truth=truth, **options)
+        options |= {"align": align, "interpolation": interpolation, "boxes": boxes, "truth": truth}
+        rows = self.panels(normalize=normalize, **options)
         if self._pictures:
             plain = [fitted(picture, width) for picture in self.images]
             rows = [[caption(plain[row], [f"image {row}"], text_size=size), *rows[row]] for row in range(len(rows))]
@@ -150,6 +171,7 @@ class Drawn(Located):
         normalize: str | tuple[float, float] = "image",
         signed: bool = False,
         align: str = "receptive_field",
+        interpolation: str = "bilinear",
         boxes: float | None = None,
         truth: Any = None,
         titles: bool = True,
@@ -161,6 +183,7 @@ class Drawn(Located):
             normalize: as for `sheet`.
             signed: as for `sheet`.
             align: as for `heatmaps`.
+            interpolation: as for `heatmaps`.
             boxes: as for `sheet`.
             truth: as for `sheet`.
             titles: whether to write class and probability below.
@@ -169,19 +192,13 @@ class Drawn(Located):
         Returns:
             For each image a list of C uint8 RGB pictures.
         """
-        placed = self.heatmaps(None, align=align)
-        found, true = self._found(boxes, truth, align), self._true(truth)
-        spans = self._spans(placed, normalize, signed)
-        drawn: list[list[np.ndarray]] = []
-        for image, maps in enumerate(placed):
-            drawn.append([])
-            for slot, heat in enumerate(maps):
-                span = spans[image][slot]
-                lines = [self._line(image, slot, span)] if titles else []
-                marks = {"boxes": found[image][slot], "truth": true[image]}
-                drawn[-1].append(
-                    self._manner.draw(self.images[image], heat, span, lines, signed=signed, **marks, **options)
-                )
+        drawn: list[list[np.ndarray]] = [[] for _ in self.images]
+        for row in self._rows(normalize, signed, align, interpolation, boxes, truth):
+            lines = [self._line(row)] if titles else []
+            marks = {"boxes": row.boxes, "truth": row.truth, "signed": signed}
+            drawn[row.image].append(
+                self._manner.draw(self.images[row.image], row.heat, row.span, lines, **marks, **options)
+            )
         return drawn
 
     def plot(
@@ -213,16 +230,13 @@ class Drawn(Located):
         Returns:
             A `matplotlib.figure.Figure`; in a notebook it shows itself, elsewhere call `.savefig(path)`.
         """
-        placed = self.heatmaps(None, align=align, interpolation=interpolation)
-        found, true = self._found(boxes, truth, align), self._true(truth)
-        spans = self._spans(placed, normalize, signed)
-        rows = [(image, slot) for image in range(len(placed)) for slot in range(len(placed[image]))]
-        marks = {"boxes": [found[image][slot] for image, slot in rows], "truth": [true[image] for image, _ in rows]}
+        rows = list(self._rows(normalize, signed, align, interpolation, boxes, truth))
+        marks = {"boxes": [row.boxes for row in rows], "truth": [row.truth for row in rows]}
         return self._manner.figure(
-            [self.images[image] for image, _ in rows],
-            [placed[image][slot] for image, slot in rows],
-            [self._line(image, slot, spans[image][slot]) for image, slot in rows],
-            limits=[spans[image][slot] for image, slot in rows],
+            [self.images[row.image] for row in rows],
+            [row.heat for row in rows],
+            [self._line(row) for row in rows],
+            limits=[row.span for row in rows],
             colormap=colormap,
             signed=signed,
             text_size=text_size,
@@ -234,45 +248,50 @@ class Drawn(Located):
         if not self._drawable:
             return None
         some = self.first(max(1, NOTEBOOK_MAPS // self.class_indices.shape[1]))
-        rows = []
         width = self._manner.notebook_width
+        lines = [self._line(row).replace("\t", " ") for row in some._rows()]
+        rows = []
         for image, panels in enumerate(some.panels(width=width, titles=False)):
             plain = [(encode_png(fitted(self.images[image], width)), f"image {image}")] if self._pictures else []
-            rows.append(plain + [(encode_png(drawn), self.title(image, slot)) for slot, drawn in enumerate(panels)])
+            rows.append(plain + [(encode_png(drawn), lines.pop(0)) for drawn in panels])
         rest = len(self.images) - len(rows)
-        return html(repr(self), rows, f"and {rest} more images: result.sheet(), result.plot()" if rest else "")
+        more = [f"and {rest} more images: result.sheet(), result.plot()"] if rest else []
+        return html(repr(self), rows, [*more, *(finding.words for finding in self.diagnosis)])
 
-    def _line(self, image: int, slot: int, limits: tuple[float, float]) -> str:
-        which = "" if self._pictures or len(self.images) == 1 else f"image {image}: "
-        return which + self.title(image, slot) + ("" if limits[0] < limits[1] else " (empty map)")
+    def _line(self, row: Row) -> str:
+        """The caption of a map; after a tab what is not to be cut off where a long name is shortened."""
+        which = "" if self._pictures or len(self.images) == 1 else f"image {row.image}: "
+        title = "\t".join(self.title(row.image, row.slot).rsplit(" ", 1))
+        return which + title + ("" if row.span[0] < row.span[1] else " (empty map)")
 
-    def _spans(
-        self, placed: Sequence[np.ndarray], normalize: str | tuple[float, float], signed: bool
-    ) -> list[list[tuple[float, float]]]:
-        """What the ends of the colour bar of each map stand for."""
-        rows = [maps.reshape(len(maps), 1, -1) for maps in placed]
-        mode = common_mode(rows, normalize, signed=signed)
-        ends = [limits_of(maps, mode, signed=signed) for maps in rows]
-        return [list(zip(low.ravel().tolist(), high.ravel().tolist(), strict=True)) for low, high in ends]
+    def _rows(
+        self,
+        normalize: str | tuple[float, float] = "image",
+        signed: bool = False,
+        align: str = "receptive_field",
+        interpolation: str = "bilinear",
+        boxes: float | None = None,
+        truth: Any = None,
+    ) -> Iterator[Row]:
+        """The maps of all images, in order; where the picture was not seen, their colours begin."""
+        placed = self.heatmaps(None, align=align, interpolation=interpolation)
+        found, true = self._found(boxes, truth, align), self._true(truth)
+        parts = [maps[self._seen(image)].reshape(len(maps), 1, -1) for image, maps in enumerate(placed)]
+        mode = common_mode(parts, _scale(normalize), signed=signed)
+        for image, (maps, part) in enumerate(zip(placed, parts, strict=True)):
+            low, high = (end.ravel().tolist() for end in limits_of(part, mode, signed=signed))
+            for slot, span in enumerate(zip(low, high, strict=True)):
+                heat = np.full_like(maps[slot], 0 if signed else span[0])
+                heat[self._seen(image)] = maps[slot][self._seen(image)]
+                yield Row(image, slot, heat, span, found[image][slot], true[image])
 
-    def _found(
-        self, threshold: float | None, truth: Any, align: str = "receptive_field"
-    ) -> Sequence[Sequence[Sequence[Box]]]:
-        """The boxes to draw of each map."""
-        if threshold is None and truth is None:
-            return [[[]] * self.class_indices.shape[1]] * len(self.images)
-        return self.boxes(PAPERS_THRESHOLD if threshold is None else threshold, align=align)
 
-    def _true(self, truth: Any) -> Sequence[Any]:
-        """The true boxes of each image."""
-        if truth is None:
-            return [None] * len(self.images)
-        if len(self.images) == 1 and (isinstance(truth, Box) or (len(truth) == 4 and isinstance(truth[0], Real))):
-            return [truth]
-        if isinstance(truth, Box) or len(truth) != len(self.images):
-            count = 1 if isinstance(truth, Box) else len(truth)
-            raise InvalidDataError(
-                f"truth holds None, a box (left, top, right, bottom) or several boxes for each of {len(self.images)} "
-                f"images. Received: {count} entries."
-            )
-        return list(truth)
+def _scale(normalize: Any) -> str | tuple[float, float]:
+    """What maps are scaled by to be drawn, or an error."""
+    if normalize is None:
+        raise InvalidOptionError(
+            "normalize=None leaves maps in logit units, which have no colours. Received: normalize=None to draw with. "
+            "Use 'image', 'batch', 'minmax' or a range (low, high); heatmaps(None) gives the numbers."
+        )
+    scale: str | tuple[float, float] = normalize
+    return scale

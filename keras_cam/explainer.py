@@ -187,7 +187,7 @@ class Explainer:
         Returns:
             The explanation of all.
         """
-        parts, grids, shown, fed = [], set(), [], (np.inf, -np.inf)
+        parts, grids, shown, fed = [], list[Grid | None](), [], (np.inf, -np.inf)
         for inputs in loaded:
             indices = resolve_classes(classes, len(inputs), self.num_classes, self.class_names)
             shown.append(inputs.shown(self.value_range))
@@ -196,7 +196,7 @@ class Explainer:
                 fed = min(fed[0], float(image.min())), max(fed[1], float(image.max()))
                 found, grid = self._run(batch, None if indices is None else indices[part])
                 parts.append(found)
-                grids.add(grid)
+                grids += [grid] * len(found.maps)
         shapes = {part.maps.shape[2:] for part in parts}
         if len(shapes) > 1:
             raise InvalidImageError(
@@ -205,6 +205,7 @@ class Explainer:
             )
         found = parts[0] if len(parts) == 1 else Maps(*map(np.concatenate, zip(*parts, strict=True)))
         check_finite(found, self.head.cut)
+        agree = len(set(grids)) == 1
         result = Explanation(
             maps=found.maps,
             class_indices=found.class_indices,
@@ -218,7 +219,8 @@ class Explainer:
             activation=self.head.activation,
             class_names=self.class_names,
             fit=inputs.fit,
-            grid=grids.pop() if len(grids) == 1 else None,
+            grid=grids[0] if agree else None,
+            grids=() if agree else tuple(grid for grid in grids if grid is not None),
         )
         return self._diagnosed(result, fed)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,7 +56,9 @@ class Explanation(Drawn):
             head's gates and divisors frozen: exact for the image at hand), "gradient_x_activation" (see
             `completeness` for how much of the score it accounts for), or the method that was asked for.
         fit: how the pictures were brought to the model's size: "stretch", "crop" or "pad".
-        grid: where the cells of the maps lie in the image that the model was fed; None where that was not looked for.
+        grid: where the cells of the maps lie in the image that the model was fed; None where that was not looked for,
+            and where the images differ in it.
+        grids: where each image's cells lie, for images of several sizes; empty where `grid` holds for all.
         layer: path of the layer whose output the maps weigh.
         head: what the model's head is, in words.
         activation: what made the probabilities of the logits: "softmax", "sigmoid", ...; "linear": they are values.
@@ -76,6 +78,7 @@ class Explanation(Drawn):
     activation: str = "softmax"
     class_names: tuple[str, ...] | None = None
     grid: Grid | None = None
+    grids: tuple[Grid, ...] = ()
     fit: str = "stretch"
     diagnosis: tuple[Finding, ...] = ()
 
@@ -148,30 +151,50 @@ class Explanation(Drawn):
             raise InvalidOptionError(f"align must be one of {', '.join(map(repr, ALIGNMENTS))}. Received: {align!r}.")
         sizes = [image.shape[:-1] for image in self.images]
         stacks = [self.maps] if len(set(sizes)) == 1 else [maps[np.newaxis] for maps in self.maps]  # of one size each
-        placed = [self._placed(maps, size, align, interpolation) for maps, size in zip(stacks, sizes, strict=False)]
-        rows = [maps.reshape(*maps.shape[:2], 1, -1) for maps in placed]  # what is scaled has the axes of pictures
+        placed = [self._placed(maps, image, align, interpolation) for image, maps in enumerate(stacks)]
+        seen = [maps[self._seen(image)] for image, maps in enumerate(placed)]
+        rows = [maps.reshape(*maps.shape[:2], 1, -1) for maps in seen]  # what is scaled has the axes of pictures
         mode = None if normalize is None else common_mode(rows, normalize, signed=signed)
-        drawn = [scaled(row, mode, signed=signed).reshape(maps.shape) for row, maps in zip(rows, placed, strict=True)]
+        drawn = seen
+        if mode is not None:
+            pairs = zip(rows, seen, strict=True)
+            drawn = [scaled(row, mode, signed=signed).reshape(maps.shape) for row, maps in pairs]
+        if self.fit == "crop":  # what was cut off was not seen, and can be no evidence
+            framed = [np.zeros_like(maps) for maps in placed]
+            for image, maps in enumerate(drawn):
+                framed[image][self._seen(image)] = maps
+            drawn = framed
         return [maps for stack in drawn for maps in stack]
 
-    def _placed(self, maps: np.ndarray, size: tuple[int, ...], align: str, interpolation: str) -> np.ndarray:
+    def grid_at(self, image: int) -> Grid | None:
+        """Say where the cells of one image's maps lie.
+
+        Args:
+            image: which image.
+
+        Returns:
+            Its grid, in the image that the model was fed; None where that was not looked for.
+        """
+        return self.grids[image] if self.grids else self.grid
+
+    def _seen(self, image: int) -> tuple[Any, ...]:
+        size, grid = self.images[image].shape[:-1], self.grid_at(image)
+        if self.fit != "crop" or grid is None:
+            return (...,)
+        return (..., *seen((size[0], size[1]), (grid.image[0], grid.image[1]), self.fit))
+
+    def _placed(self, maps: np.ndarray, index: int, align: str, interpolation: str) -> np.ndarray:
         """Maps (n, C, h, w) over pictures of one size: through the grid, and back through what brought them to it."""
-        if self.grid is None:
+        size, grid = self.images[index].shape[:-1], self.grid_at(index)
+        if grid is None:
             return place(maps, size, interpolation=interpolation)
-        image = self.grid.image
-        grid = self.grid if align == "receptive_field" else even_grid(self.grid.shape, image)
-        if len(size) != 2:  # signals and volumes are fed as they are
-            whole = [(length / fed, 0.0) for length, fed in zip(size, image, strict=True)]
-            return place(maps, size, cells=grid.cells_in(whole), interpolation=interpolation)
-        (height, width), frame = size, (image[0], image[1])
-        cells = grid.cells_in(placement((height, width), frame, self.fit))
-        placed = place(maps, size, cells=cells, interpolation=interpolation)
-        if self.fit != "crop":
-            return placed
-        rows, columns = seen((height, width), frame, self.fit)
-        framed = np.zeros_like(placed)  # what was cut off was not seen, and can be no evidence
-        framed[..., rows, columns] = placed[..., rows, columns]
-        return framed
+        image = grid.image
+        grid = grid if align == "receptive_field" else even_grid(grid.shape, image)
+        if len(size) == 2:
+            back = placement((size[0], size[1]), (image[0], image[1]), self.fit)
+        else:  # signals and volumes are fed as they are
+            back = tuple((length / fed, 0.0) for length, fed in zip(size, image, strict=True))
+        return place(maps, size, cells=grid.cells_in(back), interpolation=interpolation)
 
     def title(self, image: int, slot: int = 0) -> str:
         """Class and probability of one map.
@@ -196,7 +219,7 @@ class Explanation(Drawn):
         Returns:
             An explanation of `count` images, or of all where there are fewer.
         """
-        arrays = {name: getattr(self, name)[:count] for name in (*ARRAYS, "images")}
+        arrays = {name: getattr(self, name)[:count] for name in (*ARRAYS, "images", "grids")}
         found = [
             each._replace(images=tuple(image for image in each.images if image < count)) for each in self.diagnosis
         ]
@@ -212,7 +235,8 @@ class Explanation(Drawn):
             The path written to.
         """
         facts = {name: getattr(self, name) for name in FACTS}
-        return write(path, facts, {name: getattr(self, name) for name in ARRAYS}, self.images, self.grid)
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        return write(path, facts, arrays, self.images, [self.grid, *self.grids])
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Explanation:
@@ -228,6 +252,7 @@ class Explanation(Drawn):
             InvalidDataError: the file is not one of ours.
         """
         parts = read(path, ARRAYS)
-        names = parts.pop("class_names")
+        names, (grid, *grids) = parts.pop("class_names"), parts.pop("grids")
         found = tuple(Finding(name, words, tuple(images)) for name, words, images in parts.pop("diagnosis"))
-        return cls(**parts, class_names=None if names is None else tuple(names), diagnosis=found)
+        parts |= {"grid": grid, "grids": tuple(grids), "class_names": None if names is None else tuple(names)}
+        return cls(**parts, diagnosis=found)

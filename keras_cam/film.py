@@ -12,10 +12,13 @@ import numpy as np
 from keras_cam.errors import InvalidDataError, InvalidOptionError
 from keras_cam.explanation import Explanation
 from keras_cam.heatmap import common_mode
+from keras_cam.manners import PICTURES, manner_of
 from keras_cam.render import caption, checked_text_size, contact_sheet, filmstrip, fitted, save_gif, save_png
 from keras_cam.text import text_picture
 
 __all__ = ["save_film"]
+
+PICTURE_WIDTH = 160  # a strip of many epochs is wide enough
 
 
 def save_film(
@@ -23,7 +26,7 @@ def save_film(
     results: Sequence[Explanation],
     labels: Sequence[str] | None = None,
     *,
-    width: int = 160,
+    width: int | None = None,
     signed: bool = False,
     colormap: str | None = None,
     normalize: str | tuple[float, float] = "image",
@@ -36,7 +39,7 @@ def save_film(
         path: ending in ".png": a strip, one column for each result; in ".gif": an animation, one frame for each.
         results: explanations of the same pictures and number of classes, in order; `Explanation.load` reads saved ones.
         labels: one for each result; default: "epoch 0", "epoch 1", ...
-        width: of a picture, in pixels.
+        width: of a picture, in pixels; default: 160, of a signal or a volume 480.
         signed: True draws what speaks against the class too.
         colormap: a colour map that `keras_cam.overlay` knows.
         normalize: "image" (default): each map by its own maximum, which its colour bar tells; "batch": all maps of
@@ -56,7 +59,9 @@ def save_film(
         raise InvalidOptionError(f"A film is a .png strip or a .gif animation. Received: {os.fspath(path)!r}.")
     names = [f"epoch {index}" for index in range(len(results))] if labels is None else list(labels)
     _check(results, names)
-    size = checked_text_size(text_size, min(max(11, round(width / 14)), 18))
+    manner = manner_of(results[0].images)
+    width = (PICTURE_WIDTH if manner is PICTURES else manner.width) if width is None else width
+    size = checked_text_size(text_size, min(max(11, round(width / manner.text_share)), 18))
     mode = common_mode((maps for result in results for maps in result.heatmaps(None)), normalize, signed=signed)
     options: dict[str, Any] = {"width": width, "text_size": size, "colormap": colormap, "signed": signed}
     columns = [[drawn for row in result.panels(normalize=mode, **options) for drawn in row] for result in results]
@@ -65,7 +70,7 @@ def save_film(
         return save_gif(path, frames, seconds=seconds)
     slots = results[0].class_indices.shape[1]
     rows = [[column[row] for column in columns] for row in range(len(columns[0]))]
-    if results[0].images[0].ndim == 3:  # the panels of signals and volumes show what they lie on
+    if manner is PICTURES:  # the panels of signals and volumes show what they lie on
         names = ["picture", *names]
         for index, row in enumerate(rows):
             row.insert(0, caption(fitted(results[0].images[index // slots], width), [""], text_size=size))

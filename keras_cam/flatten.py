@@ -53,7 +53,8 @@ def open_layer(program: Program, step: Step) -> Program | None:
     """The program with one opaque layer (a custom layer made of layers) replaced by what its `call` does.
 
     Returns:
-        The new program, or None where the layer's `call` only runs on real tensors and no layer in it has a place.
+        The new program, or None where the layer's `call` only runs on real tensors and no layer in it has a place (a
+        layer without layers, such as Lambda, is not run to find out).
     """
     specs = {slot: program.specs[slot] for slot in step.inputs}
     fresh = {slot: keras.Input(batch_shape=spec.shape, dtype=spec.dtype) for slot, spec in specs.items()}
@@ -63,7 +64,7 @@ def open_layer(program: Program, step: Step) -> Program | None:
     try:
         outputs = keras.tree.flatten(record(step.operation, args, kwargs))
     except UnsupportedModelError:
-        return split_by_recording(program, step)
+        return split_by_recording(program, step) if any(True for _ in step.operation._layers) else None
     writer = _Writer(list(program.specs))
     slots = {id(tensor): slot for slot, tensor in fresh.items()}
     writer.visit(outputs, slots, step.path + "/")

@@ -12,8 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from keras_cam.axes import Axis, UnknownLayerError, moved
+from keras_cam.flatten import open_layer
 from keras_cam.graph import Cut, FeatureMap, image_shape
+from keras_cam.operations import is_layer
 from keras_cam.places import grid_slot
+from keras_cam.program import Program, Step
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,20 @@ def grid_of(cut: Cut, feature: FeatureMap, image: Sequence[int], shape: Sequence
     return Grid(axes, tuple(image))
 
 
+def grids_of(cut: Cut) -> list[Grid | None]:
+    """Where the cells of each feature map lie in a model's images; None where a size is open or a layer unknown."""
+    image = tuple(length or 0 for length in image_shape(cut))
+    grids = []
+    for feature in cut.features:
+        spec = cut.program.shape(feature.slot)
+        shape = feature.tokens[1:] if feature.tokens else spec[2:] if feature.channels_first else spec[1:-1]
+        cells = tuple(length or 0 for length in shape)
+        known = len(cells) == len(image) and 0 not in (*cells, *image)
+        grid = grid_of(cut, feature, image, cells) if known else None
+        grids.append(None if grid is None or grid.source != "graph" else grid)
+    return grids
+
+
 def strides_of(cut: Cut) -> dict[int, tuple[float, ...]]:
     """Stride of every slot with a known place; for open sizes as in an image of 256 pixels."""
     image = tuple(length or 256 for length in image_shape(cut))
@@ -92,11 +109,10 @@ def _walk(
     source = program.inputs[cut.image_input]
     places = {} if reached is None else reached
     places[source] = tuple(Axis(length) for length in image)
-    targets = [feature.slot for feature in cut.features]
-    wanted = {id(step) for target in targets for step in program.steps_between([source], target)}
-    for step in program.steps:
-        if id(step) not in wanted:
-            continue
+    for step in _on_the_way(cut, program):
+        if is_layer(step.operation, {"Lambda"}):
+            program = open_layer(program, step) or program
+    for step in _on_the_way(cut, program):
         inputs = [places[slot] for slot in step.inputs if slot in places]
         sides = [axes for axes in inputs if any(axis.length != 1 for axis in axes)] or inputs
         if not sides:
@@ -105,3 +121,11 @@ def _walk(
         if axes is not None:
             places.update(dict.fromkeys(step.outputs, axes))
     return places
+
+
+def _on_the_way(cut: Cut, program: Program) -> list[Step]:
+    """The steps from the image to the feature maps, in order."""
+    source = program.inputs[cut.image_input]
+    targets = [feature.slot for feature in cut.features]
+    wanted = {id(step) for target in targets for step in program.steps_between([source], target)}
+    return [step for step in program.steps if id(step) in wanted]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
 
-from keras_cam.boxes import Box, find_boxes, find_contours, find_mask
+from keras_cam.boxes import Box, find_boxes, find_contours, find_mask, find_segments
 from keras_cam.errors import InvalidDataError
 
 __all__ = ["Located"]
 
 Found = TypeVar("Found")
+PAPERS_THRESHOLD = 0.2
 
 
 class Located(ABC):
@@ -49,7 +51,8 @@ class Located(ABC):
 
         Returns:
             For each image, for each of its classes, a list of `Box` (left, top, right, bottom, right and bottom not
-            included; score: the part's maximum as a share of the map's): `boxes()[image][slot]`.
+            included; score: the part's maximum as a share of the map's): `boxes()[image][slot]`. As JSON:
+            `json.dumps(result.boxes(), default=Box.to_dict)`.
 
         Raises:
             InvalidOptionError: a threshold outside [0, 1).
@@ -101,6 +104,7 @@ class Located(ABC):
         align: str = "receptive_field",
         image_ids: Sequence[int] | None = None,
         category_ids: Sequence[int] | None = None,
+        segmentation: bool = False,
     ) -> list[dict[str, Any]]:
         """Give the boxes as a list of COCO results, ready for `json.dump` and `pycocotools`' `loadRes`.
 
@@ -110,10 +114,12 @@ class Located(ABC):
             align: as for `heatmaps`.
             image_ids: COCO's id of each image; default: 0, 1, 2, ...
             category_ids: COCO's id of each of the model's classes; default: the class index.
+            segmentation: True adds which pixels are hot, as run lengths.
 
         Returns:
             One dict for each box: "image_id", "category_id", "bbox" [x, y, width, height] in pixels of the picture, and
-            "score": the class's probability times the box's score.
+            "score": the class's probability times the box's score. Where the model's outputs are no probabilities, a
+            score is the output itself times the box's, in its own units, and may be negative.
 
         Raises:
             InvalidDataError: not one id for each image, or for each class.
@@ -132,6 +138,10 @@ class Located(ABC):
                     score = float(self.probabilities[image, index]) * box.score
                     ids = (int(image_ids[image]), int(category_ids[index]))
                     found.append({"image_id": ids[0], "category_id": ids[1], "bbox": box.to_coco(), "score": score})
+        if segmentation:
+            segments = self._each(find_segments, threshold, largest, align)
+            for each, pixels in zip(found, (one for image in segments for slot in image for one in slot), strict=True):
+                each["segmentation"] = pixels
         return found
 
     def _each(self, find: Callable[..., Found], threshold: float, largest: bool, align: str) -> list[list[Found]]:
@@ -143,3 +153,26 @@ class Located(ABC):
                 "truth out, or take what is hot from the numbers: result.heatmaps()[0] > 0.2."
             )
         return [[find(heatmap, threshold, largest=largest) for heatmap in maps] for maps in heatmaps]
+
+    def _found(
+        self, threshold: float | None, truth: Any, align: str = "receptive_field"
+    ) -> Sequence[Sequence[Sequence[Box]]]:
+        """The boxes to draw of each map."""
+        if threshold is None and truth is None:
+            return [[[]] * self.class_indices.shape[1]] * len(self.class_indices)
+        return self.boxes(PAPERS_THRESHOLD if threshold is None else threshold, align=align)
+
+    def _true(self, truth: Any) -> Sequence[Any]:
+        """The true boxes of each image."""
+        images = len(self.class_indices)
+        if truth is None:
+            return [None] * images
+        alone = isinstance(truth, Box) or (len(truth) == 4 and isinstance(truth[0], Real))
+        if alone and images == 1:
+            return [truth]
+        if alone or len(truth) != images:
+            raise InvalidDataError(
+                f"truth holds None, a box (left, top, right, bottom) or several boxes for each of {images} images. "
+                f"Received: {f'one box {truth}' if alone else f'{len(truth)} entries'}."
+            )
+        return list(truth)

@@ -113,11 +113,14 @@ class MapFunction:
 
     def grid(self, image: tuple[int, ...], shape: tuple[int, ...]) -> Grid:
         """Where the cells of maps of a shape lie in an image of a size, on the feature map that has such cells."""
-        if shape == image:
-            return Grid(tuple(Axis(length) for length in image), image)
+        pixels = Grid(tuple(Axis(length) for length in image), image)
+        if self.method.at_pixels:
+            return pixels
         if (image, shape) not in self._grids:
             found = [grid_of(self.head.cut, feature, image, shape) for feature in self.head.cut.features]
-            self._grids[image, shape] = next((grid for grid in found if grid.source == "graph"), found[0])
+            known = (grid for grid in found if grid.source == "graph")
+            own = shape == image and self.method not in METHODS.values()  # a user's method may map the pixels
+            self._grids[image, shape] = next(known, pixels if own else found[0])
         return self._grids[image, shape]
 
     def _prepare(self, model: keras.Model) -> None:
@@ -171,7 +174,7 @@ class MapFunction:
             if isinstance(results[0], tuple):
                 maps, bias = results[0]
             else:
-                maps = add_on_finest_grid([ops.cast(result, "float32") for result in results])
+                maps = add_on_finest_grid([ops.cast(result, "float32") for result in results], head.cut)
                 bias = ops.full(ops.shape(class_indices), np.nan, dtype="float32")
         return maps, bias, class_indices, scores, head.probabilities(reading.output)
 

@@ -11,13 +11,13 @@ __all__ = ["html"]
 FIGURE = '<figure style="margin:0"><img src="data:image/png;base64,{}" alt="{}"><figcaption>{}</figcaption></figure>'
 
 
-def html(summary: str, rows: Sequence[Sequence[tuple[bytes, str]]], note: str = "") -> str:
+def html(summary: str, rows: Sequence[Sequence[tuple[bytes, str]]], notes: Sequence[str] = ()) -> str:
     """Lay out rows of pictures with a line of text below each; all words are escaped.
 
     Args:
         summary: a line above.
         rows: (PNG bytes, words) of each picture.
-        note: a line below.
+        notes: lines below.
 
     Returns:
         HTML that needs nothing from outside.
@@ -29,4 +29,4 @@ def html(summary: str, rows: Sequence[Sequence[tuple[bytes, str]]], note: str = 
     for row in rows:
         cells = "".join(FIGURE.format(b64encode(png).decode(), escape(words), escape(words)) for png, words in row)
         parts.append(f'<div style="display:flex;flex-wrap:wrap;gap:12px;margin-bottom:12px">{cells}</div>')
-    return "".join([*parts, f"<p>{escape(note)}</p>" if note else "", "</div>"])
+    return "".join([*parts, *(f"<p>{escape(note)}</p>" for note in notes), "</div>"])

@@ -26,6 +26,8 @@ def draw_boxes(
 ) -> np.ndarray:
     """Draw boxes, and true boxes where there are any, with the IoU of the two.
 
+    The IoU is left out where it would cover more than a third of the picture's width or half of its height.
+
     Args:
         picture: uint8 RGB (height, width, 3).
         boxes: what was found: a `Box`, (left, top, right, bottom), or a list of these; white lines.
@@ -51,7 +53,9 @@ def draw_boxes(
         _frame(drawn, box, FOUND, line, dashed=False)
     share = best_iou(found, truth)
     if share is not None:
-        label = text_picture([f"IoU {share:.2f}"], text_size)[:height, :width]
+        label = text_picture([f"IoU {share:.2f}"], text_size)
+        if 2 * label.shape[0] > height or 3 * label.shape[1] > width:
+            return drawn
         box = max(found, key=lambda box: best_iou([box], truth) or 0) if found else as_boxes(truth)[0]
         top = round(box.top) - label.shape[0] - line
         top = top if top >= 0 else round(box.top) + 2 * line

@@ -12,7 +12,7 @@ from keras_cam.errors import InvalidOptionError
 from keras_cam.heatmap import checked_maps, limits_of, normalize, place
 from keras_cam.panel import draw_boxes
 from keras_cam.render import checked_picture, overlay
-from keras_cam.text import drawable, fonts_for
+from keras_cam.text import fonts_for, halves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,8 +70,12 @@ def figure(
         **{"left": 0.01, "right": 0.99, "top": 1, "bottom": 0.1 / drawing.get_figheight(), "wspace": 0, "hspace": 0},
     )
     for index, picture in enumerate(pictures):
-        heat = checked_maps(heatmaps[index])
-        span = _span(heat, signed, None if limits is None else limits[index])
+        heat, colors, ticks = checked_maps(heatmaps[index]), colors_of(colormap, signed), None
+        low, high = [end.item() for end in limits_of(heat, signed=signed)] if limits is None else limits[index]
+        span = (low, high)
+        if high <= low:  # nothing to draw: a bar of one colour and one number
+            colors, ticks = neutral(colors, signed), [low or 0.0]
+            span = (-1.0, 1.0) if signed else (low, low + 1.0)
         axes = [drawing.add_subplot(grid[2 * index + 1, column]) for column in (0, 2, 4, 6)]
         above = grid[2 * index, 0].get_position(drawing)
         write_title(drawing, above.x0, above.y0 + above.height / 4, titles[index], text_size)
@@ -80,7 +84,7 @@ def figure(
         drawn = overlay(picture, shares, colormap=colormap, signed=signed, alpha=alpha)
         found, true = (None if some is None else some[index] for some in (boxes, truth))
         drawn = draw_boxes(drawn, found, truth=true, text_size=max(6, size[1] // 16))
-        _draw_row(axes, picture, heat, span, drawn, colors_of(colormap, signed))
+        _draw_row(axes, picture, heat, span, drawn, colors, ticks)
     return drawing
 
 
@@ -102,21 +106,16 @@ def _draw_row(
     span: tuple[float, float],
     drawn: np.ndarray,
     colors: Any,
+    ticks: Sequence[float] | None,
 ) -> None:
     """Picture, heat map, colour bar and overlay, on axes in that order."""
     height, width = picture.shape[:2]
     shown = axes[1].imshow(heat, colors, vmin=span[0], vmax=span[1], extent=(0, width, height, 0))
-    axes[0].figure.colorbar(shown, cax=axes[2])
+    axes[0].figure.colorbar(shown, cax=axes[2], ticks=ticks)
     axes[0].imshow(picture)
     axes[3].imshow(drawn)
     for part in (axes[0], axes[1], axes[3]):
         part.set_axis_off()
-
-
-def _span(heat: np.ndarray, signed: bool, limits: tuple[float, float] | None) -> tuple[float, float]:
-    """What the ends of the colour bar stand for; (low, low + 1) or (-1, 1) where there is nothing to draw."""
-    low, high = (end.item() for end in limits_of(heat, signed=signed)) if limits is None else limits
-    return (low, high) if high > low else (-1.0 if signed else low, 1.0 if signed else low + 1.0)
 
 
 def colors_of(colormap: str | None, signed: bool) -> Any:
@@ -125,6 +124,13 @@ def colors_of(colormap: str | None, signed: bool) -> Any:
 
     levels = np.linspace(-1 if signed else 0, 1, 511 if signed else 256)
     return ListedColormap(colorize(levels[np.newaxis], colormap, signed=signed)[0] / 255)
+
+
+def neutral(colors: Any, signed: bool) -> Any:
+    """A colour map of nothing but the colour of zero."""
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap([colors(0.5 if signed else 0.0)])
 
 
 def write_title(drawing: Figure, left: float, bottom: float, title: str, text_size: float) -> None:
@@ -140,8 +146,8 @@ def write_title(drawing: Figure, left: float, bottom: float, title: str, text_si
     from matplotlib.font_manager import FontProperties, fontManager
 
     room = round(90 * 12 / text_size * drawing.get_figwidth() / FIGURE_INCHES)
-    line = drawable(title)
-    line = line if len(line) <= room else line[: room - 1].rstrip() + "…"
+    start, end = halves(title)
+    line = start + end if len(start + end) <= room else start[: max(room - 1 - len(end), 0)].rstrip() + "…" + end
     families = []
     for path in fonts_for(line):
         families.append(FontProperties(fname=path).get_name())

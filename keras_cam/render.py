@@ -77,7 +77,8 @@ def caption(
 
     Args:
         image: uint8 RGB (height, width, 3).
-        lines: one string for each line; one that is too long ends in an ellipsis.
+        lines: one string for each line; one that is too long ends in an ellipsis, or has it before a tab, so that what
+            stands behind that is kept.
         width: width to scale the picture to first, its proportions kept; default: as it is. Pictures narrower than
             about 200 pixels need it, or little text fits.
         text_size: height of the letters in pixels, at least 6; default: 1/25 of the width, to be read when the result

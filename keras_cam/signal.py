@@ -10,7 +10,7 @@ import numpy as np
 from keras_cam.colors import colorize
 from keras_cam.errors import InvalidImageError
 from keras_cam.heatmap import checked_maps, limits_of, normalize, place
-from keras_cam.plot import FIGURE_INCHES, check_rows, colors_of, write_title
+from keras_cam.plot import FIGURE_INCHES, check_rows, colors_of, neutral, write_title
 from keras_cam.render import caption, checked_text_size
 
 if TYPE_CHECKING:
@@ -162,7 +162,8 @@ def _draw_lanes(
         )
         axes.add_collection(collection)
     axes.set(xlim=(-0.5, length - 0.5), ylim=(0.5 - drawn, 0.5), facecolor=np.array(paper) / 255)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    room = axes.get_position().width * axes.figure.get_figwidth() * 72 / text_size / (1.5 + 0.66 * len(str(length)))
+    axes.xaxis.set_major_locator(MaxNLocator(int(np.clip(room, 1, 6)), integer=True, min_n_ticks=1))
     axes.set_xlabel("sample" if drawn == channels else f"sample (first {drawn} of {channels} channels)", size=text_size)
     axes.set_yticks(*_lane_labels(signal[:, :drawn]))
     if drawn > 1:
@@ -177,11 +178,11 @@ def _draw_bar(
 ) -> None:
     """The colours of the shares with the numbers that they stand for; of an empty map the neutral colour alone."""
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.colors import Normalize
 
     labels, colors = _bar_labels(*limits), colors_of(colormap, signed)
     if len(labels) == 1:
-        colors = ListedColormap([colors(0.5 if signed else 0.0)])
+        colors = neutral(colors, signed)
     drawing.colorbar(ScalarMappable(Normalize(0, 1), colors), cax=axes)
     axes.set_yticks(list(labels), list(labels.values()), size=text_size)
 

@@ -189,11 +189,11 @@ def _maps_record(look: Look, row: int, slots: list[int], size: tuple[int, ...]) 
     maps = result.maps[row, slots]
     field: tuple[float, ...] = (0, 0)
     pairs = [(length / cells / 2 - 0.5, length / cells) for length, cells in zip(size, maps.shape[1:], strict=True)]
-    if result.grid is not None:
-        image = (result.grid.image[0], result.grid.image[1])
-        scales = placement((size[0], size[1]), image, result.fit)
-        pairs = list(result.grid.cells_in(scales))
-        field = tuple(axis.field * scale for axis, (scale, _) in zip(result.grid.axes, scales, strict=True))
+    grid = result.grid_at(row)
+    if grid is not None:
+        scales = placement((size[0], size[1]), (grid.image[0], grid.image[1]), result.fit)
+        pairs = list(grid.cells_in(scales))
+        field = tuple(axis.field * scale for axis, (scale, _) in zip(grid.axes, scales, strict=True))
     classes = tuple(int(result.class_indices[row, slot]) for slot in slots)
     return MapsRecord(maps, classes, (pairs[0], pairs[1]), (field[0], field[1]), (int(size[0]), int(size[1])))
 

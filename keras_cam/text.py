@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+import warnings
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from math import ceil
@@ -13,15 +14,22 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
+from keras_cam.errors import CAMWarning
+
 __all__ = ["INK", "PAPER", "drawable", "fonts_for", "text_picture", "text_width"]
 
 PAPER, INK = (255, 255, 255), (20, 20, 20)
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # drawn for a letter that no font has
+EAST_ASIAN = {"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO"}
 SPECIAL_CUTS = ("bold", "italic", "oblique", "mono", "serif", "light", "thin", "black", "medium", "condensed")
+_told: set[str] = set()  # scripts that were warned of
 
 
 def text_picture(lines: Sequence[str], text_size: int, width: int | None = None) -> np.ndarray:
-    """Dark lines on white: `width` wide and shortened where too long, or by default as wide as the longest."""
+    """Dark lines on white: `width` wide and shortened where too long, or by default as wide as the longest.
+
+    What stands after a tab is kept whole: the ellipsis goes before it.
+    """
     margin, line_height = text_size // 3, round(text_size * 1.35)
     if width is None:
         width = text_width(lines, text_size)
@@ -47,6 +55,7 @@ def drawable(text: str) -> str:
     letters = ""
     for letter in whole:
         if _font_with(letter) is None:
+            _tell(letter)
             letters += UNKNOWN
         elif letters[-1:] != UNKNOWN or not _is_mark(letter):  # a mark on nothing is left out
             letters += letter
@@ -79,14 +88,23 @@ def _length(text: str, text_size: int) -> float:
 
 
 def _shortened(line: str, text_size: int, width: int) -> str:
-    """The line if it fits in `width` pixels, else as much of it as does, and an ellipsis."""
+    """The line if it fits in `width` pixels, else what of it does, and an ellipsis: at its end, or before a tab."""
     text = drawable(line)
     if _length(text, text_size) <= width:
         return text
-    kept = text[: max(width, 0)]  # letters are at least a pixel wide
-    while kept and _length(kept + "…", text_size) > width:
+    start, end = halves(line)
+    if _length("…" + end, text_size) > width:
+        start, end = text, ""
+    kept = start[: max(width, 0)]  # letters are at least a pixel wide
+    while kept and _length(kept + "…" + end, text_size) > width:
         kept = kept[:-1].rstrip()
-    return kept + "…"
+    return kept + "…" + end
+
+
+def halves(line: str) -> tuple[str, str]:
+    """What of a line may be shortened, and what is kept: all after a tab, with a space before it. Both drawable."""
+    start, _, end = line.rpartition("\t")
+    return (drawable(start), f" {drawable(end)}") if start else (drawable(end), "")
 
 
 @lru_cache(maxsize=4096)
@@ -95,6 +113,18 @@ def _font_with(letter: str) -> str | None:
     if _is_mark(letter) or _has(_dejavu(), letter):
         return _dejavu()
     return next((path for path in _system_fonts() if _has(path, letter)), None)
+
+
+def _tell(letter: str) -> None:
+    """Warn of a script that no font has, once; nothing is to be done about code points that stand for no letter."""
+    script = unicodedata.name(letter, "").partition(" ")[0]
+    if script and script not in _told:
+        _told.add(script)
+        package = "fonts-noto-cjk" if script in EAST_ASIAN else "fonts-noto"
+        words = (
+            f"No font of this system has {letter!r} ({script}), which is drawn as {UNKNOWN!r}. Install one that has:"
+        )
+        warnings.warn(f"{words} on Debian and Ubuntu, apt install {package}.", CAMWarning, stacklevel=2)
 
 
 def _has(path: str, letter: str) -> bool:

@@ -1,10 +1,12 @@
 """A named diagnosis instead of a black picture: each finding on a network that earns it, and none on a sound one."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
 
-from keras_cam import CAMWarning, Explanation, InvalidImageError, explain
+from keras_cam import CAMWarning, Explanation, InvalidImageError, compute_cam, explain
 
 layers = keras.layers
 IMAGES = np.random.default_rng(0).uniform(size=(3, 16, 16, 3)).astype("float32")
@@ -89,6 +91,36 @@ def test_all_evidence_negative_is_drawn_empty_and_says_why():
     assert not np.stack(result.heatmaps()).any()
 
 
+def test_a_map_that_comes_out_empty_is_warned_of():
+    """FIELD.md 4: never hand back a silent zero; where there is something to see, there is nothing to warn of."""
+    model = network(bias=np.array([0.0, 3.0]))
+    with pytest.warns(CAMWarning, match="'net': Everything in image 1 speaks against 'class 1'") as caught:
+        assert not compute_cam(model, IMAGES, np.array([0, 1, 0]))[1].any()
+    assert len(caught) == 1 and caught[0].filename == __file__
+    assert compute_cam(model, IMAGES, 0).all(axis=0).any()
+    assert compute_cam(model, IMAGES, 1, normalize=None).max() < 0
+    assert compute_cam(model, IMAGES, 1, normalize="minmax").max() == 1
+
+
+def test_a_notebook_names_empty_maps_and_what_was_found():
+    result = explain(network(bias=np.array([0.0, 3.0])), IMAGES, classes=[0, 1], class_names=["cat", "a <b>"])
+    shown = result._repr_html_()
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", shown)
+    assert len(captions) == 9 and all(
+        re.fullmatch(r"a &lt;b&gt; \d+\.\d% \(empty map\)", each) for each in captions[2::3]
+    )
+    assert "speaks against &#x27;a &lt;b&gt;&#x27;, whose score comes from the bias (3)" in shown
+    assert "(empty map)" not in explain(network(), IMAGES, classes=[0])._repr_html_()
+
+
+def test_cells_of_unknown_place():
+    model = network(size=(16, 16, 3), first=[layers.Lambda(lambda x: keras.ops.flip(x, 1))])
+    result = explain(model, IMAGES, classes=[0])
+    assert names(result) == ["place_unknown"] and result.diagnosis[0].images == (0, 1, 2)
+    assert "of 'conv' look cannot be read from the model: 'lambda" in result.diagnosis[0].words
+    assert "mirrors or swaps places, or picks some. They are drawn as if they shared it" in result.diagnosis[0].words
+
+
 def test_one_cell_and_few_cells():
     one = explain(network(size=(3, 3, 3)), IMAGES[:, :3, :3], classes=[0])
     assert names(one) == ["one_cell"] and "layer=" in one.diagnosis[0].words
@@ -121,12 +153,27 @@ def test_a_saturated_softmax_still_has_its_map():
     assert np.stack(result.heatmaps()).max() == 1
 
 
+def test_a_sure_softmax_is_not_yet_saturated():
+    """Its gradient is small, but no rounding error: 1 - p is 2e-6, and then 5e-7."""
+    for margin, found in ((13.1, []), (14.5, ["saturated"])):
+        model = network(kernel=np.zeros((4, 2)) + 1e-9, bias=np.array([margin, 0.0]))
+        assert names(explain(model, IMAGES, classes=[0])) == found
+
+
 def test_images_of_0_to_255_in_a_network_that_does_not_rescale():
     model = network(activation=None)
     result = explain(model, BYTES, classes=[0])
     assert names(result) == ["not_scaled"] and "preprocess=" in result.diagnosis[0].words
     scaled = explain(model, BYTES, classes=[0], preprocess=lambda batch: batch / 255)
     assert scaled.diagnosis == ()
+
+
+@pytest.mark.parametrize(
+    "scale", [lambda each: (each - 0.45) / 0.225, lambda each: 5 * each, lambda each: 99 * each - 9]
+)
+def test_images_of_a_mean_of_0_are_scaled(scale):
+    """ImageNet's -2.1 to 2.6, z-scored scans: a network that has no Rescaling layer takes them as they are."""
+    assert "not_scaled" not in names(explain(network(activation=None), scale(IMAGES), classes=[0]))
 
 
 def test_images_scaled_before_a_network_that_rescales():

@@ -16,9 +16,14 @@ from hypothesis.extra import numpy as hnp
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.testing import assert_allclose, assert_array_equal
 
-from keras_cam import Box, Explanation, overlay, save_film
+import keras_cam.text
+from keras_cam import Box, CAMWarning, Explanation, overlay, save_film
+from keras_cam.axes import Axis
+from keras_cam.boxes import find_boxes, find_contours, find_mask
 from keras_cam.colors import COLORMAPS, SIGNED_COLORMAPS, color_bar, colorize
 from keras_cam.errors import InvalidDataError, InvalidImageError, InvalidOptionError
+from keras_cam.explanation import ARRAYS
+from keras_cam.geometry import Grid
 from keras_cam.heatmap import limits_of, normalize, place
 from keras_cam.panel import draw_boxes, panel
 from keras_cam.plot import figure
@@ -157,6 +162,60 @@ def test_a_figure_shows_the_map_over_the_same_pixels_as_the_overlay(result):
     assert_array_equal(axes[3].images[0].get_array(), result.overlays()[0][0])
 
 
+def test_a_map_with_nothing_to_show_has_one_number_on_its_bar_in_every_picture(result):
+    for signed, picture in ((False, result), (True, dataclasses.replace(result, maps=MAPS * 0))):
+        drawing = picture.plot(signed=signed)
+        drawing.canvas.draw()
+        heat, bar = drawing.axes[5].images[0], drawing.axes[6]
+        assert [float(tick.get_text()) for tick in bar.get_yticklabels()] == [0]
+        neutral = colorize([[0.0]], signed=signed)[0, 0] / 255
+        assert_allclose(heat.cmap(heat.norm(heat.get_array()))[..., :3], np.broadcast_to(neutral, (20, 30, 3)))
+        assert_allclose(heat.cmap([0.0, 1.0])[:, :3], [neutral] * 2)
+
+
+# options
+
+PLACED = Grid((Axis(2, 2.0, 9.0), Axis(2, 20.0, 8.0)), (20, 30))
+
+
+@pytest.mark.parametrize("option", [{"align": "stretch"}, {"interpolation": "nearest"}], ids=str)
+def test_how_maps_are_placed_is_asked_for_in_every_picture(result, option):
+    placed = dataclasses.replace(result, grid=PLACED)
+    raw, shares = placed.heatmaps(None, **option), placed.heatmaps(**option)
+    assert (raw[0] != placed.heatmaps(None)[0]).any()
+    overlays, panels, plot = placed.overlays(**option), placed.panels(**option), placed.plot(**option)
+    for image, picture in enumerate(placed.images):
+        for slot in (0, 1):
+            assert_array_equal(overlays[image][slot], overlay(picture, shares[image][slot]))
+            assert_array_equal(plot.axes[4 * (2 * image + slot) + 1].images[0].get_array(), raw[image][slot])
+        top = max(raw[image][0].max(), 0)
+        assert_array_equal(panels[image][0], panel(picture, raw[image][0], (0, top), [placed.title(image)]))
+    assert (placed.sheet(**option) != placed.sheet()).any()
+
+
+def test_boxes_outlines_and_masks_lie_on_the_map_that_was_asked_for(result):
+    placed = dataclasses.replace(result, grid=PLACED)
+    for align in ("stretch", "receptive_field"):
+        for image, maps in enumerate(placed.heatmaps(None, align=align)):
+            for slot, heat in enumerate(maps):
+                assert placed.boxes(0.3, align=align)[image][slot] == find_boxes(heat, 0.3)
+                assert_array_equal(placed.masks(0.3, align=align)[image][slot], find_mask(heat, 0.3))
+                assert_array_equal(placed.contours(0.3, align=align)[image][slot], find_contours(heat, 0.3))
+        assert placed.to_coco(0.3, align=align)[0]["bbox"] == placed.boxes(0.3, align=align)[0][0][0].to_coco()
+        drawn = draw_boxes(placed.overlays(align=align)[0][0], placed.boxes(0.3, align=align)[0][0])
+        assert_array_equal(placed.overlays(boxes=0.3, align=align)[0][0], drawn)
+        heat = placed.heatmaps(None, align=align)[0][0]
+        drawn = panel(placed.images[0], heat, (0, heat.max()), [], boxes=find_boxes(heat, 0.3))
+        assert_array_equal(placed.panels(boxes=0.3, align=align, titles=False)[0][0], drawn)
+    assert placed.boxes(0.3) != placed.boxes(0.3, align="stretch")
+
+
+@pytest.mark.parametrize("draw", ["overlays", "panels", "sheet", "plot"])
+def test_logit_units_have_no_colours(result, draw):
+    with pytest.raises(InvalidOptionError, match=r"no colours. Received: normalize=None.*heatmaps\(None\)"):
+        getattr(result, draw)(normalize=None)
+
+
 # boxes of a result
 
 
@@ -185,6 +244,24 @@ def test_coco_results_by_hand(result):
         result.to_coco(image_ids=[1, 2, 3])
 
 
+def test_coco_segmentations_are_the_masks(result):
+    found = result.to_coco(0.5, segmentation=True)
+    plain = [{name: value for name, value in each.items() if name != "segmentation"} for each in found]
+    assert plain == result.to_coco(0.5) and json.loads(json.dumps(found)) == found
+    masks = [mask for masks in result.masks(0.5) for mask in masks if mask.any()]
+    for each, mask in zip(found, masks, strict=True):
+        counts = each["segmentation"]["counts"]
+        pixels = np.repeat(np.arange(len(counts)) % 2, counts).reshape(mask.shape, order="F")
+        assert_array_equal(pixels, mask)
+        assert each["segmentation"]["size"] == list(mask.shape)
+
+
+def test_boxes_as_json(result):
+    numbers = json.loads(json.dumps(result.boxes(0.5), default=Box.to_dict))
+    assert numbers[0] == [[{"left": 0, "top": 0, "right": 15, "bottom": 10, "score": 1}], []]
+    assert [[[Box(**one) for one in slot] for slot in image] for image in numbers] == result.boxes(0.5)
+
+
 def test_a_drawn_box_lies_on_its_outermost_pixels():
     drawn = draw_boxes(flat(20, 30), (5, 6, 15, 12))
     white = np.argwhere((drawn == 255).all(axis=-1))
@@ -204,6 +281,25 @@ def test_the_iou_is_written_where_the_truth_is_known():
     assert any(
         (drawn[top : top + len(label), 20 : 20 + label.shape[1]] == label).all() for top in range(60 - len(label))
     )
+
+
+@pytest.mark.parametrize("size", [(32, 32), (300, 40), (40, 300)])
+def test_no_iou_covers_a_small_picture(size):
+    """A third of the width, half of the height."""
+    box = (4, 4, 30, 30)
+    assert_array_equal(
+        draw_boxes(flat(*size), box, truth=box, text_size=13), draw_boxes(draw_boxes(flat(*size), None, truth=box), box)
+    )
+
+
+def test_what_is_true_is_dashed_and_what_was_found_is_not():
+    """Eight pixels of green and four of the dark edge, along every side."""
+    box, green = (5, 6, 65, 46), (0, 230, 118)
+    drawn = draw_boxes(flat(60, 80), None, truth=box, line_width=1)
+    top, left = (drawn[6, 5:65] == green).all(axis=-1), (drawn[6:46, 5] == green).all(axis=-1)
+    assert_array_equal(top, np.arange(60) % 12 < 8)
+    assert_array_equal(left, np.arange(40) % 12 < 8)
+    assert (draw_boxes(flat(60, 80), box, line_width=1)[6, 5:65] == 255).all()
 
 
 @settings(deadline=None)
@@ -239,6 +335,16 @@ def test_any_finite_map_makes_a_panel_of_the_asked_width(heat, size, width, sign
     assert drawn.shape[1] >= min(shown, width)
 
 
+def test_a_panel_by_hand():
+    """100 x 3 pixels become 50 x 2: its boxes shrink by a half across and by a third down; its bar has the limits."""
+    limits, options = (-1.0, 7.0), {"width": 50, "text_size": 6}
+    drawn = panel(flat(3, 100), np.zeros((3, 100)), limits, [], boxes=[Box(10, 0, 60, 3)], alpha=0, **options)
+    assert_array_equal(drawn[:, :50], draw_boxes(flat(2, 50), Box(5, 0, 30, 2), text_size=6))
+    drawn = panel(flat(60, 50), np.ones((60, 50)), limits, [], **options)
+    assert_array_equal(drawn[:, 54:], color_bar(60, limits, text_size=6))
+    assert_array_equal(drawn[:, :50], overlay(flat(60, 50), np.full((60, 50), 0.25)))
+
+
 def test_the_display_picture_is_not_what_was_fed(result):
     """FIELD.md 11: pictures come out as they went in, whatever range the model was fed."""
     blank = dataclasses.replace(result, maps=MAPS * 0)
@@ -260,6 +366,13 @@ def test_a_sheet_has_a_row_of_top_classes_for_each_picture(result):
 def test_truth_must_be_given_for_each_picture(result):
     with pytest.raises(InvalidDataError, match=r"each of 2 images. Received: 3 entries"):
         result.overlays(truth=[None, None, None])
+    four = dataclasses.replace(result, **{name: np.repeat(getattr(result, name), 2, axis=0) for name in ARRAYS})
+    four = dataclasses.replace(four, images=result.images * 2)
+    for one in ((1, 2, 30, 40), Box(1, 2, 30, 40)):
+        with pytest.raises(InvalidDataError, match=r"each of 4 images. Received: one box .*30"):
+            four.overlays(truth=one)
+    with pytest.raises(InvalidDataError, match=r"or a list of these. Received: 7\."):
+        result.overlays(truth=[7, None])
     one = result.first(1)
     assert len(one) == 1 and (one.overlays(truth=(0, 0, 15, 10))[0][0] != one.overlays()[0][0]).any()
 
@@ -371,6 +484,34 @@ def test_a_film_as_strip_and_as_animation(result, tmp_path):
         assert film.info["duration"] == 400
 
 
+def test_a_film_runs_forwards(tmp_path):
+    shades = [20, 120, 220]
+    with PIL.Image.open(save_gif(tmp_path / "film.gif", [flat(4, 4, shade) for shade in shades])) as film:
+        for frame, shade in enumerate(shades):
+            film.seek(frame)
+            assert_allclose(np.asarray(film.convert("RGB")), shade, atol=8)
+
+
+def test_a_film_scales_all_its_maps_by_one_where_asked(result, tmp_path):
+    weaker = dataclasses.replace(result, maps=MAPS / 4)
+
+    def strip(mode):
+        with PIL.Image.open(save_film(tmp_path / "film.png", [result, weaker], normalize=mode)) as picture:
+            return np.asarray(picture)
+
+    assert_array_equal(strip("batch"), strip((0.0, 4.0)))
+    assert (strip("batch") != strip("image")).any()
+
+
+def test_films_of_signals_and_volumes_are_as_wide_as_their_pictures(other, tmp_path):
+    with PIL.Image.open(save_film(tmp_path / "film.png", [other])) as strip:
+        assert strip.width > 480
+        wide = other.panels(width=480, text_size=13)[0][0]
+        shown = np.asarray(strip)
+    places = (shown[top:, left:] for top in range(shown.shape[0]) for left in (shown.shape[1] - wide.shape[1],))
+    assert any(part.shape[0] >= len(wide) and (part[: len(wide), : wide.shape[1]] == wide).all() for part in places)
+
+
 def test_a_film_of_signals_has_no_column_of_pictures(tmp_path):
     signals = (np.arange(30, dtype="float32").reshape(15, 2),) * 2
     maps = np.linspace(-1, 1, 10, dtype="float32").reshape(2, 1, 5)
@@ -397,6 +538,27 @@ def test_films_that_are_none(result, tmp_path):
 # letters
 
 
+def test_a_long_name_is_cut_and_its_number_kept(result):
+    name = "a raccoon dog with a very long name"
+    text = f"{name}\t59.2% (empty map)"
+    room = text_width([text], 13)
+    assert_array_equal(text_picture([text], 13), text_picture([text.replace("\t", " ")], 13))
+    for width in range(room - 100, room, 7):
+        fits = [
+            shortened
+            for end in range(len(name))
+            if text_width([shortened := f"{name[:end].rstrip()}… 59.2% (empty map)"], 13) <= width
+        ]
+        assert_array_equal(text_picture([text], 13, width), text_picture(fits[-1:], 13, width))
+    assert_array_equal(text_picture([text], 13, 40), text_picture([text.replace("\t", " ")], 13, 40))  # no room for it
+    long = dataclasses.replace(result, class_names=(name * 9,) * 3)
+    panel = long.panels()[0][1]
+    caption = text_picture([f"{name * 9}\t25.0% (empty map)"], 13, panel.shape[1])
+    assert_array_equal(panel[-len(caption) :], caption)
+    first, second = (text.get_text() for text in long.plot().texts[:2])
+    assert first.startswith(name) and first.endswith("… 50.0%") and second.endswith("… 25.0% (empty map)")
+
+
 def test_text_size_is_asked_for_and_not_grown_with_the_picture():
     wide = caption(flat(2, 1400), ["Evidence for the true class"], text_size=16)
     assert wide.shape == (2 + text_picture(["x"], 16).shape[0], 1400, 3)
@@ -410,6 +572,17 @@ def test_letters_that_no_font_has_are_replaced_and_the_rest_is_drawn():
     assert drawable("häst \U000f0000 кот\n\tx") == "häst � кот x"
     assert drawable("\ud800 a") == "? a"
     assert (text_picture(["\U000f0000 abc"], 20, 90) != text_picture(["\U000f0000 abd"], 20, 90)).any()
+
+
+def test_a_script_that_no_font_has_is_warned_of_once(monkeypatch):
+    monkeypatch.setattr(keras_cam.text, "_font_with", lambda letter: None if ord(letter) > 0xDFF else "")
+    monkeypatch.setattr(keras_cam.text, "_told", set())
+    with pytest.warns(CAMWarning) as caught:
+        assert drawable("袋鼠 袋 한 กก \U000f0000") == "�� � � �� �"
+    assert len(caught) == 1 + 1 + 1
+    assert re.search(r"has '袋' \(CJK\), which is drawn as '�'.*apt install fonts-noto-cjk\.", str(caught[0].message))
+    assert "fonts-noto-cjk." in str(caught[1].message) and "(THAI)" in str(caught[2].message)
+    assert drawable("袋") == "�"  # without a word
 
 
 def test_a_font_of_the_system_is_found_for_its_letters():

@@ -235,6 +235,9 @@ def test_layers_in_layers_rest_as_in_predict():
 # compiled once
 
 
+SILENT = pytest.mark.filterwarnings("ignore:.* speaks against:keras_cam.CAMWarning")  # of random weights
+
+
 @keras.saving.register_keras_serializable("keras_cam_tests")
 class CountsTraces(layers.Layer):
     """Counts how often Python runs it."""
@@ -246,6 +249,7 @@ class CountsTraces(layers.Layer):
         return inputs
 
 
+@SILENT
 @pytest.mark.usefixtures("tf")  # JAX: once for every size, torch: none to count; see test_backends.py
 def test_one_trace_for_every_batch_size_class_and_image_size():
     inputs = keras.Input((None, None, 3))
@@ -263,6 +267,7 @@ def test_one_trace_for_every_batch_size_class_and_image_size():
     assert CountsTraces.calls == traced
 
 
+@SILENT
 def test_a_thousand_calls_leave_nothing_behind():
     if not os.path.exists("/proc/self/statm"):
         pytest.skip("reads the memory of this process from /proc")

@@ -66,6 +66,29 @@ def test_what_was_cut_off_is_no_evidence():
     assert heat[:, 62:98].min() > 0.9
 
 
+@pytest.mark.parametrize("mode", ["minmax", (-1.0, 1.0), "image", "batch"])
+def test_what_was_cut_off_is_drawn_without_heat_on_every_scale(mode):
+    """Evidence against the class is the low end of "minmax": zero, which stands for what was not seen, is above it."""
+    model = spotter((64, 64))
+    model.layers[-1].set_weights([np.full((1, 1), -1.0), np.zeros(1)])
+    picture = np.zeros((40, 160, 1), np.uint8)
+    picture[:, 60:80] = 200
+    result = explain(model, picture, fit="crop", classes=[0], preprocess=lambda batch: batch / 255 + 0.1)
+    (heat,) = result.heatmaps(mode)[0]
+    assert not heat[:, :60].any() and not heat[:, 100:].any()
+    if mode == "minmax":
+        assert heat[:, 60:100].min() == 0 and heat[:, 60:100].max() == 1
+        assert result.plot(normalize=mode).axes[2].get_ylim()[1] < 0
+    drawn, panel, figure = (
+        result.overlays(normalize=mode)[0][0],
+        result.panels(normalize=mode),
+        result.plot(normalize=mode),
+    )
+    for picture in (drawn, panel[0][0][:, :240], figure.axes[3].images[0].get_array()):
+        unseen = picture[5:35, : picture.shape[1] // 4]  # with the picture's own gray, and no other colour
+        assert (unseen == unseen[..., :1]).all()
+
+
 def test_a_fit_that_is_none():
     with pytest.raises(InvalidOptionError, match=r"'stretch', 'crop', 'pad'.*'letterbox'"):
         explain(spotter((64, 64)), np.ones((9, 9, 1)), fit="letterbox")

@@ -10,21 +10,22 @@ import zoo_parts
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from keras_cam import build_feature_model, explain
+from keras_cam import Explanation, build_feature_model, explain
 from keras_cam.attribute import channels_last
 from keras_cam.axes import Axis
-from keras_cam.geometry import even_grid, grid_of, strides_of
+from keras_cam.geometry import even_grid, strides_of
 from keras_cam.graph import cut, reads_channels_first
+from keras_cam.maps import MapFunction
+from keras_cam.methods import METHODS, Method
 from keras_cam.program import run
 
 layers = keras.layers
 
 
 def axes_of(model, size):
-    found = cut(model)
-    features = found.features[0]
+    """The grid as results have it."""
     shape = build_feature_model(model)(np.zeros((1, *size, model.input_shape[-1]), "float32"))["features"].shape[1:-1]
-    return grid_of(found, features, size, tuple(shape))
+    return MapFunction(model).grid(size, tuple(shape))
 
 
 def with_head(stack, size, channels=1):
@@ -32,7 +33,8 @@ def with_head(stack, size, channels=1):
     x = inputs
     for layer in stack:
         x = layer(x)
-    return keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    pool = getattr(layers, f"GlobalAveragePooling{len(size)}D")()
+    return keras.Model(inputs, layers.Dense(2)(pool(x)))
 
 
 def centres_by_averaging(model, size):
@@ -108,11 +110,75 @@ def test_centres_are_where_averaging_puts_them(stack, length):
     grid = axes_of(model, size)
     assert grid.source == "graph"
     cells, centres = centres_by_averaging(model, size)
-    smeared = any(isinstance(layer, layers.UpSampling2D) for layer in stack)
-    keep = slice(4, -4) if smeared else slice(None)  # bilinear upsampling repeats its edge
+    edge = repeated_edge(stack)
+    inner = (cells >= edge) & (cells < grid.axes[0].length - edge)
     np.testing.assert_allclose(
-        (grid.axes[0].offset + grid.axes[0].stride * cells)[keep], centres[keep], atol=0.3 if smeared else 1e-3
+        grid.axes[0].offset + grid.axes[0].stride * cells[inner], centres[inner], rtol=0, atol=1e-3
     )
+
+
+def repeated_edge(stack):
+    """How many cells on each side bilinear upsampling may have made of a repeated edge, at most."""
+    edge = 0
+    for layer in stack:
+        if isinstance(layer, layers.UpSampling2D):
+            edge = layer.size[0] * edge + layer.size[0] - 1
+        elif edge and isinstance(layer, layers.ZeroPadding2D):
+            edge += max(layer.padding[0])
+        elif edge and hasattr(layer, "strides"):
+            size = getattr(layer, "kernel_size", None) or layer.pool_size
+            edge = -(-(edge + size[0] * getattr(layer, "dilation_rate", (1,))[0]) // layer.strides[0])
+    return edge
+
+
+def alike(kind, *arguments, **options):
+    """A layer of equal weights, one channel in and out."""
+    return getattr(layers, kind)(1, *arguments, kernel_initializer="ones", use_bias=False, **options)
+
+
+LINES = {  # by what is laid over a line of pixels: the layers
+    "causal": lambda: [alike("Conv1D", 3, padding="causal"), alike("Conv1D", 2, padding="causal", dilation_rate=4)],
+    "dilated": lambda: [alike("Conv1D", 3, padding="same", dilation_rate=3), alike("Conv1D", 2, 2)],
+    "transposed, same": lambda: [alike("Conv1D", 3, 2, padding="same"), alike("Conv1DTranspose", 4, 2, padding="same")],
+    "transposed, valid": lambda: [alike("Conv1D", 2, 2), alike("Conv1DTranspose", 5, 2)],
+    "transposed, dilated": lambda: [alike("Conv1D", 2, 2), alike("Conv1DTranspose", 3, dilation_rate=4)],
+    "repeated": lambda: [alike("Conv1D", 3, 2), layers.UpSampling1D(3)],
+    "cut off": lambda: [layers.ZeroPadding1D((3, 1)), alike("Conv1D", 3, 2), layers.Cropping1D((2, 5))],
+}
+PLANES = {  # the same on rows and columns, of different sizes
+    "bilinear": lambda: [alike("Conv2D", 3, 2), layers.UpSampling2D((2, 3), interpolation="bilinear")],
+    "bicubic": lambda: [alike("Conv2D", 3, 2), layers.UpSampling2D((3, 2), interpolation="bicubic")],
+    "nearest": lambda: [alike("Conv2D", 2, 2), layers.UpSampling2D((3, 2))],
+    "resized": lambda: [alike("Conv2D", 3, 2), layers.Resizing(46, 45)],
+    "shrunk": lambda: [alike("Conv2D", 3), layers.Resizing(23, 15, antialias=True)],
+    "middle": lambda: [alike("Conv2D", 2, 2), layers.CenterCrop(13, 20)],
+    "sliced": lambda: [layers.Lambda(lambda x: x[:, 4:-2, 3:]), alike("Conv2D", 3, 2, padding="same")],
+    "thinned": lambda: [alike("Conv2D", 2), layers.Lambda(lambda x: x[:, 1::2, ::3])],
+}
+
+
+@pytest.mark.parametrize("name", [*LINES, *PLANES])
+def test_what_middle_cells_see(name):
+    """Pictures of one bright line each say what a cell is made of: its centre in the mean of a period, and its ends."""
+    size = (48,) if name in LINES else (48, 47)
+    model = with_head({**LINES, **PLANES}[name](), size)
+    grid = axes_of(model, size)
+    assert grid.source == "graph"
+    features = build_feature_model(model)
+    for dimension, (axis, length) in enumerate(zip(grid.axes, size, strict=True)):
+        lines = np.eye(length, dtype="float32").reshape(
+            length, *(length if d == dimension else 1 for d in range(len(size))), 1
+        )
+        shares = keras.ops.convert_to_numpy(features(np.broadcast_to(lines, (length, *size, 1)))["features"])[..., 0]
+        if len(size) == 2:
+            shares = shares.take(shares.shape[2 - dimension] // 2, axis=2 - dimension)
+        period = 6  # a whole number of times what is repeated
+        cells = np.arange(axis.length // 2 - period // 2, axis.length // 2 + period // 2)
+        shares = shares[:, cells]
+        centres = np.arange(length) @ shares / shares.sum(axis=0)
+        assert np.mean(centres - axis.offset - axis.stride * cells) == pytest.approx(0, abs=1e-4)
+        seen = [np.ptp(np.flatnonzero(np.abs(each) > 1e-6)) + 1 for each in shares.T]
+        assert 0 <= axis.field - max(seen) <= (name == "shrunk"), seen  # whose weights fade out
 
 
 def test_transposed_convolution_undoes_its_convolution():
@@ -128,9 +194,8 @@ def test_every_rank():
         x = getattr(layers, f"Conv{rank}D")(3, 3, strides=2)(inputs)
         x = getattr(layers, f"ZeroPadding{rank}D")(1)(getattr(layers, f"MaxPooling{rank}D")(2)(x))
         x = getattr(layers, f"GlobalAveragePooling{rank}D")()(x)
-        found = cut(keras.Model(inputs, layers.Dense(2)(x)))
         lengths = tuple(((length - 3) // 2 + 1) // 2 + 2 for length in shape)
-        grid = grid_of(found, found.features[0], shape, lengths)
+        grid = MapFunction(keras.Model(inputs, layers.Dense(2)(x))).grid(shape, lengths)
         assert grid.source == "graph"
         assert {(axis.offset, axis.stride) for axis in grid.axes} == {(-2.0, 4.0)}
 
@@ -155,6 +220,34 @@ def test_a_branch_pooled_to_one_cell_is_passed_over():
     assert rows == Axis(length=8, offset=1.0, stride=2.0, field=3.0)
 
 
+STRIPS = {
+    "pooled": (layers.AveragePooling2D((1, 8)), layers.AveragePooling2D((8, 1))),
+    "reduced": (lambda x: keras.ops.mean(x, axis=2, keepdims=True), lambda x: keras.ops.max(x, axis=1, keepdims=True)),
+}
+
+
+@pytest.mark.parametrize("kind", STRIPS)
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_gate_pooled_along_one_axis_has_no_place_along_it(kind, first):
+    """Strip pooling and coordinate attention: rows are pooled for one gate, columns for the other, in any order."""
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(4, 3, 2, "same")(inputs)
+    parts = [x, *(layers.Conv2D(4, 1, activation="sigmoid")(pool(x)) for pool in STRIPS[kind])]
+    x = layers.Multiply()(parts[first:] + parts[:first])
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    assert axes_of(model, (16, 16)).axes == (Axis(length=8, offset=1.0, stride=2.0, field=3.0),) * 2
+
+
+def test_a_map_pooled_along_one_axis_keeps_the_other():
+    for pool in STRIPS["pooled"][0], STRIPS["reduced"][0]:
+        inputs = keras.Input((16, 16, 3))
+        x = layers.Conv2D(4, 1)(pool(layers.Conv2D(4, 3, 2, "same")(inputs)))
+        model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+        rows, columns = axes_of(model, (16, 16)).axes
+        assert rows == Axis(length=8, offset=1.0, stride=2.0, field=3.0)
+        assert columns == Axis(length=1, offset=8.0, stride=16.0, field=17.0)
+
+
 class Shuffle(layers.Layer):
     """Moves space in a way that nobody can know."""
 
@@ -171,20 +264,64 @@ def test_an_unknown_layer_falls_back_and_says_so():
     assert "'shuffle' (Shuffle) moves space in a way that is not known" in grid.note
 
 
-@pytest.mark.parametrize(
-    "mirror",
-    [
-        lambda x: keras.ops.flip(x, axis=2),
-        lambda x: keras.ops.roll(x, 3, axis=1),
-        lambda x: keras.ops.transpose(x, (0, 2, 1, 3)),
-        layers.Permute((2, 1, 3)),
-    ],
-)
+def unread(x):
+    if keras.ops.is_tensor(x):
+        raise AssertionError("run on values, which may do anything")
+    return keras.ops.convert_to_numpy(x)[:, ::-1]
+
+
+MIRRORS = [
+    lambda x: keras.ops.flip(x, axis=2),
+    lambda x: keras.ops.flip(x),
+    lambda x: keras.ops.roll(x, 3, axis=1),
+    lambda x: keras.ops.transpose(x, (0, 2, 1, 3)),
+    layers.Permute((2, 1, 3)),
+    lambda x: x[:, :, ::-1],
+    lambda x: x[:, ::-1, ..., ::-1],
+    lambda x: keras.ops.take(x, np.roll(np.arange(12), 3), axis=2),
+    lambda x: layers.Lambda(lambda y: y[:, ::-1])(x),
+    lambda x: layers.Lambda(unread, output_shape=(12, 12, 3))(x),
+]
+
+
+@pytest.mark.parametrize("mirror", MIRRORS)
 def test_mirrored_and_swapped_places_are_no_claim(mirror):
     inputs = keras.Input((12, 12, 3))
     x = layers.Conv2D(4, 3, 2, "same")(mirror(inputs))
-    grid = axes_of(keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x))), (12, 12))
-    assert grid.source == "even" and "mirrors or swaps places" in grid.note
+    grid = MapFunction(keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))).grid((12, 12), (6, 6))
+    assert grid.source == "even"
+    assert any(words in grid.note for words in ("mirrors or swaps places", "mirrors places", "cannot be read"))
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        lambda x: x[..., ::-1],
+        lambda x: keras.ops.flip(x, axis=-1),
+        lambda x: keras.ops.take(x, [2, 1, 0], axis=3),
+        lambda x: layers.Lambda(lambda y: keras.ops.stack([y[..., 2], y[..., 1], y[..., 0]], axis=-1) / 255)(x),
+    ],
+)
+def test_turning_the_channels_round_moves_no_places(turn):
+    """From RGB to BGR, as many networks begin."""
+    inputs = keras.Input((12, 12, 3))
+    x = layers.Conv2D(4, 3, 2, "same")(turn(inputs))
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    grid = MapFunction(model).grid((12, 12), (6, 6))
+    assert grid.source == "graph" and grid.axes[0] == Axis(length=6, offset=1.0, stride=2.0, field=3.0)
+
+
+def test_a_map_as_large_as_the_image_has_a_grid_too():
+    """Causal windows look back; a layer in front that mirrors hides where; maps at the pixels lie at the pixels."""
+    causal = with_head([layers.Conv1D(2, 3, padding="causal", dilation_rate=2)], (12,))
+    assert MapFunction(causal).grid((12,), (12,)).axes == (Axis(length=12, offset=-2.0, field=5.0),)
+    mirrored = with_head([layers.Lambda(lambda x: x[:, ::-1]), layers.Conv2D(2, 3, padding="same")], (12, 12))
+    assert MapFunction(mirrored).grid((12, 12), (12, 12)).source == "even"
+    pixels = (Axis(length=12),)
+    assert MapFunction(causal, METHODS["saliency"]).grid((12,), (12,)).axes == pixels
+    strided = with_head([layers.Conv1D(2, 3, 2)], (12,))
+    own = MapFunction(strided, Method(lambda view: view.images, compiled=False)).grid((12,), (12,))
+    assert own.axes == pixels and own.source == "graph"
 
 
 def test_moving_the_channels_moves_no_places():
@@ -337,14 +474,15 @@ def _placed(name, patch):
     model = zoo.fresh(name)
     mirror_kernels(model)
     patch.setattr(zoo, "model", {name: model}.get)  # which says what shapes the inputs have
-    found = cut(model, **zoo.ZOO[name].options)
+    function = MapFunction(model, **zoo.ZOO[name].options)
+    found = function.head.cut
     inputs = [keras.ops.convert_to_tensor(one) for one in keras.tree.flatten(zoo.inputs(name, 64))]
     shape = inputs[found.image_input].shape
     size = tuple(shape[2:] if reads_channels_first(found) else shape[1:-1])
     if not size:  # a row of pixels
         return found, inputs, []
-    maps = zip(found.features, run_to_features(found, inputs), strict=True)
-    return found, inputs, [grid_of(found, feature, size, tuple(each.shape[1:-1])) for feature, each in maps]
+    maps = run_to_features(found, inputs)
+    return found, inputs, [function.grid(size, tuple(each.shape[1:-1])) for each in maps]
 
 
 def seen_by(found, inputs, number, cells):
@@ -416,3 +554,35 @@ def test_heat_lies_on_what_the_cell_sees():
     placed, stretched = (result.heatmaps(align=align)[0][0] for align in ("receptive_field", "stretch"))
     assert np.unravel_index(placed.argmax(), placed.shape) == (8, 24)
     assert np.unravel_index(stretched.argmax(), stretched.shape) != (8, 24)
+
+
+def test_heat_of_a_causal_network_lies_on_what_it_saw():
+    """A spike at sample 60: cells see it up to 126 samples later, and are drawn where they look, around it."""
+    stack = [alike("Conv1D", 3, padding="causal", dilation_rate=2**level) for level in range(6)]
+    signal = np.zeros((1, 256, 1), "float32")
+    signal[0, 60] = 1
+    result = explain(with_head(stack, (256,)), signal, classes=[0])
+    heat = np.abs(result.heatmaps(None)[0][0])
+    assert result.grid.axes[0].offset == -63
+    assert np.average(np.arange(256), weights=heat) == pytest.approx(60, abs=1)
+
+
+def test_images_of_several_sizes_with_as_many_cells_have_a_grid_each(tmp_path):
+    """Of 64 and of 63 pixels stride 2 makes 8 cells after three layers, a pixel apart."""
+    inputs = keras.Input((None, None, 1))
+    x = inputs
+    for _ in range(3):
+        x = averaging(3, 2, "same")(x)
+    model = keras.Model(inputs, layers.Dense(1, kernel_initializer="ones")(layers.GlobalAveragePooling2D()(x)))
+    pictures = [np.zeros((size, size, 1), "float32") for size in (64, 63, 64)]
+    for picture in pictures:
+        picture[31, 15] = 1
+    result = explain(model, pictures, value_range=(0, 1))
+    assert result.grid is None and [grid.axes[0].offset for grid in result.grids] == [7, 6, 7]
+    loaded = Explanation.load(result.save(tmp_path / "result"))
+    assert loaded.grids == result.grids and loaded.first(2).grids == result.grids[:2]
+    for index, picture in enumerate(pictures):
+        alone = explain(model, picture, value_range=(0, 1))
+        assert alone.grids == () and alone.grid == result.grid_at(index)
+        for kept in (result, loaded):
+            np.testing.assert_allclose(kept.heatmaps()[index], alone.heatmaps()[0], atol=1e-6)

@@ -1,5 +1,8 @@
 """The localization benchmark: its measures by hand, and a tiny run through all of it."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -19,7 +22,7 @@ from benchmarks.box_scores import (
     pointing,
 )
 from benchmarks.localization import Run
-from benchmarks.localization_page import table_of, verdicts_of
+from benchmarks.localization_page import PAGE, table_of, verdicts_of
 from benchmarks.scenes import DRAWN_SIZES, SIZE, draw_scenes, load_photos
 from benchmarks.small_networks import build_network, with_new_head
 
@@ -109,6 +112,16 @@ def test_a_new_head_keeps_every_other_weight():
     assert fresh.output_shape == (None, 2)
 
 
+def helps(run):
+    return run.scores["receptive_field"][1] > run.scores["stretch"][1]
+
+
+def test_the_page_says_what_the_benchmark_writes():
+    """Whatever was said by hand of one run's numbers would stand below those of the next."""
+    page = (Path(__file__).parents[1] / "docs" / "localization.md").read_text("utf-8")
+    assert re.fullmatch(".*".join(map(re.escape, re.split(r"\{\w+\}", PAGE))), page, re.DOTALL)
+
+
 def test_tiny_run_writes_the_page(tmp_path, capsys):
     page = tmp_path / "localization.md"
     options = ["--seeds", "1", "--scenes", "32", "--epochs", "1", "--page", str(page), "--data", str(tmp_path)]
@@ -123,7 +136,8 @@ def test_tiny_run_writes_the_page(tmp_path, capsys):
     bells = [run.scores["centre Gaussian"] for run in runs]
     assert_allclose(bells, np.broadcast_to(bells[0], (6, 7)))  # the same pictures, whatever the network
     text = page.read_text("utf-8")
-    assert text.split("\n")[0].count("keras 3") == 1
+    assert text.startswith("# Placed or stretched") and text.split("\n")[2].count("keras 3") == 1
+    assert f"Placing raised IoU 0.5 in all networks of {sum(map(helps, runs))} of 6 kinds" in text
     assert "No photographs" in text and "No photographs" in capsys.readouterr().err
     assert text.count("| placed |") == 6
 
@@ -151,6 +165,7 @@ def test_photographs_with_boxes(shared_data):
 
 
 def test_placement_is_timed_in_turns():
-    pairs = placement.measure(2)
-    assert pairs.wall.shape == (2, 2) and pairs.wall.min() > 0
-    assert "pair by pair" in placement.report(pairs)
+    measured = placement.measure(2)
+    assert all(pairs.wall.shape == (2, 2) and pairs.wall.min() > 0 for pairs in measured.values())
+    report = placement.report(measured)
+    assert report.count("pair by pair") == len(measured) == 3 and "Explanation.heatmaps(None)" in report

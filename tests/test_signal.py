@@ -1,5 +1,7 @@
 """Signals as coloured lines: the hot colour over the hot samples, numbers there and whole, any finite signal."""
 
+import itertools
+
 import matplotlib.text
 import numpy as np
 import pytest
@@ -106,6 +108,22 @@ def test_nothing_is_cut_off(scale, width, channels):
     drawn = draw_signal(signal, np.ones(60), (-1.2345e-30, 1.2345e30), ["title"], width=width)
     assert (drawn[[0, -1]] == 255).all() and (drawn[:, [0, -1]] == 255).all()
     assert drawn.shape[1] >= width
+
+
+@pytest.mark.parametrize("length", [9, 500, 15000, 900_000])
+@pytest.mark.parametrize("width", [160, 240, 480])
+def test_numbers_on_the_time_axis_do_not_touch(length, width):
+    drawing = signal_figure(
+        [np.zeros(length)], [np.ones(length)], [""], text_size=max(11, width / 36) * 0.72, width=width / 100
+    )
+    canvas = FigureCanvasAgg(drawing)
+    canvas.draw()
+    axis = drawing.axes[0].xaxis
+    low, high = drawing.axes[0].get_xlim()
+    labels = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    boxes = [label.get_window_extent(canvas.get_renderer()) for label in labels]
+    assert len(boxes) >= 1
+    assert all(left.x1 + 2 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 def test_a_map_of_another_length_is_stretched():

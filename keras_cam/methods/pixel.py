@@ -95,7 +95,7 @@ def guided_grad_cam(view: View) -> Tensor:
     Returns:
         (N, C, H, W), not negative.
     """
-    heat = add_on_finest_grid([grad_cam(one) for one in view.feature_maps()])
+    heat = add_on_finest_grid([grad_cam(one) for one in view.feature_maps()], view._network.cut)
     return _largest(view.image_gradients(guided=True)) * view.stretched(ops.relu(heat))
 
 

@@ -68,7 +68,7 @@ def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **optio
         Images of several sizes give a list. A signal gives (T,), a volume (D, H, W).
 
     Warns:
-        CAMWarning: a map that comes out zero everywhere, with the reason.
+        CAMWarning: a map that comes out zero everywhere, with the reason, unless those of all classes were asked for.
 
     Raises:
         UnsupportedModelError: the model has no feature maps; the message names what was found.
@@ -91,9 +91,10 @@ def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **optio
     classes = "top1" if class_index is None else class_index
     result = explainer.explain_loaded(chain([first], loaded), classes)
     heatmaps = result.heatmaps(mode)
+    of_all = result.class_indices.shape[1] == explainer.num_classes > 1  # some speak against, whatever the image
     for finding in result.diagnosis:
         drawn = [heatmap.any() for index in finding.images for heatmap in heatmaps[index]]
-        if finding.name == "nothing_positive" and not all(drawn):
+        if finding.name == "nothing_positive" and not all(drawn) and not of_all:
             warnings.warn(f"Model {model.name!r}: {finding.words}", CAMWarning, stacklevel=2)
     if not adds_an_axis(classes):
         heatmaps = [maps[0] for maps in heatmaps]

@@ -100,6 +100,7 @@ def test_a_map_that_comes_out_empty_is_warned_of():
     assert compute_cam(model, IMAGES, 0).all(axis=0).any()
     assert compute_cam(model, IMAGES, 1, normalize=None).max() < 0
     assert compute_cam(model, IMAGES, 1, normalize="minmax").max() == 1
+    assert not compute_cam(model, IMAGES, "all")[1, 1].any()  # of all classes some are always empty
 
 
 def test_a_notebook_names_empty_maps_and_what_was_found():

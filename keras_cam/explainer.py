@@ -104,8 +104,9 @@ class Explainer:
         self._model_name = model.name
         self._warned = False
         self.class_names = None if class_names is None else tuple(map(str, class_names))
-        if not self.head.cut.per_class:
-            self.class_names = (self.head.cut.target,) if self.num_classes == 1 else None
+        aim = self.head.cut.aim
+        if aim is not None and not aim.per_class:
+            self.class_names = (aim.name,) if self.num_classes == 1 else None
         self.preprocess, self.value_range = preprocess, value_range
         self.fit, self.batch_size = checked_fit(fit), batch_size
         if self.class_names is not None and len(self.class_names) != self.num_classes:

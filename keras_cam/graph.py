@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 
-from keras_cam.aiming import aimed, before_classifier
+from keras_cam.aiming import aimed, before_classifier, known_activation
 from keras_cam.errors import InvalidOptionError, UnsupportedModelError
 from keras_cam.flatten import flatten
 from keras_cam.operations import averages_all, is_layer
 from keras_cam.places import before_reshape, channels_first, find_features, has_place, placed_slots, tokens_of
 from keras_cam.program import Program, Slot, Step, needed_for
 from keras_cam.rewrite import open_first_unknown, with_activations_apart, without_last_activation
-from keras_cam.targets import find_target
+from keras_cam.targets import Target, find_target
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +55,7 @@ class Cut:
         activation: name of the last activation; "linear" where there is none.
         steps: the steps from the entries of the feature maps to the logits.
         image_input: which of the model's inputs is the image that the feature maps are made from.
-        target: name of what the logits are, where they are something else than the model's.
-        per_class: whether there is one logit for each of the model's classes.
+        aim: what the logits are, where they are something else than the model's.
     """
 
     program: Program
@@ -65,8 +65,12 @@ class Cut:
     activation: str
     steps: tuple[Step, ...]
     image_input: int
-    target: str = "logit"
-    per_class: bool = True
+    aim: Target | None = None
+
+    @property
+    def per_class(self) -> bool:
+        """Whether there is one logit for each of the model's classes."""
+        return self.aim is None or self.aim.per_class
 
     @property
     def dependent(self) -> set[int]:
@@ -105,7 +109,7 @@ def cut(
         InvalidOptionError: no such output, layer or input.
     """
     program, aim = flatten(model), find_target(target)
-    reads_all = aim is not None and aim.reads == "outputs" and output is None
+    reads_all = aim is not None and aim.reads == "outputs" and not aim.per_class and output is None
     output_slot = program.outputs[0] if reads_all else _chosen_output(program, output)
     while True:
         program, logits, activation = without_last_activation(program, output_slot)
@@ -115,9 +119,12 @@ def cut(
             break
         program = opened
     if aim is not None:
-        given = program.output_structure if reads_all else Slot(output_slot)
-        ends = {logits, *program.outputs}
-        program, logits = aimed(program, aim, given, logits, activation, model)
+        ends, known = {logits, *program.outputs}, known_activation(model, activation)
+        is_unit = known == "sigmoid" and math.prod(length or 0 for length in program.shape(logits)[1:]) == 1
+        given = program.output_structure if reads_all else Slot(output_slot if aim.reads == "outputs" else logits)
+        if is_unit and aim.reads == "outputs":
+            aim = replace(aim, per_class=False)  # the unit's value, upwards or downwards, and not two classes
+        program, logits = aimed(program, aim, given, known, is_unit)
         slots = _slots_of_layer(program, layer, logits) if layer is not None else find_features(program, logits)
         if layer is None:
             slots = before_classifier(program, slots, ends)
@@ -146,8 +153,7 @@ def cut(
     steps = program.steps_between(slots, logits)
     features = tuple(_describe(program, slot, steps) for slot in slots)
     steps = program.steps_between([feature.entry for feature in features], logits)
-    found = Cut(program, features, logits, output_slot, activation, steps, program.inputs.index(chosen))
-    return found if aim is None else replace(found, target=aim.name, per_class=aim.per_class)
+    return Cut(program, features, logits, output_slot, activation, steps, program.inputs.index(chosen), aim)
 
 
 def _check_no_opaque(program: Program) -> None:

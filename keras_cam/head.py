@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_cam.aiming import loss_activation
+from keras_cam.aiming import known_activation
 from keras_cam.backend import gradient
 from keras_cam.frozen import replay
 from keras_cam.graph import Cut, cut
@@ -54,19 +54,24 @@ class Head:
     activation: str
 
     @property
-    def num_outputs(self) -> int:
-        """How many scores the model gives."""
-        return math.prod(length or 1 for length in self.cut.program.shape(self.cut.logits)[1:])
+    def num_scores(self) -> int:
+        """How many scores there are in the cut."""
+        return self._count(self.cut.logits)
 
     @property
     def is_binary(self) -> bool:
         """Whether one sigmoid unit tells two classes apart."""
-        return self.num_outputs == 1 and self.activation == "sigmoid"
+        return self._count(self.cut.output) == 1 and self.activation == "sigmoid"
+
+    @property
+    def negates(self) -> bool:
+        """Whether one score stands for two classes, class 0 having the negated one."""
+        return self.is_binary and self.num_scores == 1
 
     @property
     def num_classes(self) -> int:
         """How many classes there are to explain."""
-        return 2 if self.is_binary else self.num_outputs
+        return 2 if self.is_binary else self.num_scores
 
     @property
     def layer(self) -> str:
@@ -99,22 +104,22 @@ class Head:
         """The model's outputs as float32 (N, classes); where they are logits by its loss, through its activation."""
         if self.activation != self.cut.activation:
             outputs = ops.softmax(outputs) if self.activation == "softmax" else ops.sigmoid(outputs)
-        outputs = ops.cast(ops.reshape(outputs, (-1, self.num_outputs)), "float32")
+        outputs = ops.cast(ops.reshape(outputs, (-1, self._count(self.cut.output))), "float32")
         return ops.concatenate([1 - outputs, outputs], axis=-1) if self.is_binary else outputs
 
     def scores(self, logits: Tensor) -> Tensor:
         """Logits as float32 (N, classes); for one sigmoid unit class 0 has the negated score."""
-        scores = ops.cast(ops.reshape(logits, (-1, self.num_outputs)), "float32")
-        return ops.concatenate([-scores, scores], axis=-1) if self.is_binary else scores
+        scores = ops.cast(ops.reshape(logits, (-1, self.num_scores)), "float32")
+        return ops.concatenate([-scores, scores], axis=-1) if self.negates else scores
+
+    def _count(self, slot: int) -> int:
+        return math.prod(length or 1 for length in self.cut.program.shape(slot)[1:])
 
 
 def find_head(model: keras.Model, **choices: Any) -> Head:
     """Cut a model and say what its head is; arguments and errors as for `keras_cam.graph.cut`."""
     found = cut(model, **choices)
-    activation = found.activation
-    if activation == "linear" and found.per_class:
-        activation = loss_activation(model) or activation
-    return Head(found, activation)
+    return Head(found, known_activation(model, found.activation) if found.per_class else found.activation)
 
 
 def _probe(head: Head) -> str:

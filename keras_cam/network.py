@@ -93,7 +93,7 @@ class Network:
 
     def _columns(self, matrix: Tensor) -> Tensor:
         """The columns of the classes: one sigmoid unit stands for two, class 0 with the sign turned."""
-        return ops.concatenate([-matrix, matrix], axis=-1) if self.head.is_binary else matrix
+        return ops.concatenate([-matrix, matrix], axis=-1) if self.head.negates else matrix
 
     def check_pixels(self, num_axes: int | None = None) -> None:
         """Raise where the model's input has no pixels, or other axes than so many."""

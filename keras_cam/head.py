@@ -35,6 +35,7 @@ WORDS = {
 }
 EXACT = (AFFINE, AFFINE_NONNEGATIVE, POSITION_DEPENDENT, AFFINE_PER_SAMPLE)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-5, "float16": 2e-3, "bfloat16": 2e-3, "int8": 2e-2}
+HALF_SCALE = 2.0**10  # float16 ends at 6e-8 and 65504: slopes by the pixels are often below, seldom 64 for a logit
 PROBE_SLACK = 50  # random features are harder on rounding than an image's
 PROBE_IMAGES = 8  # too few may all lie on one side of a kink
 OPEN_LENGTH = 5  # stands for an open axis when the head is probed
@@ -97,8 +98,17 @@ class Head:
         modes = [getattr(step.operation, "quantization_mode", None) for step in self.cut.program.steps]
         if any(modes):
             return TOLERANCE["int8"]
-        policies = (getattr(step.operation, "compute_dtype", "float32") for step in self.cut.program.steps)
-        return max(TOLERANCE.get(str(policy), TOLERANCE["float32"]) for policy in policies)
+        return max(TOLERANCE.get(dtype, TOLERANCE["float32"]) for dtype in self._dtypes)
+
+    @property
+    def slope_scale(self) -> float:
+        """What a score is multiplied with while slopes are taken, so that those of a float16 model are not zero."""
+        return HALF_SCALE if "float16" in self._dtypes else 1.0
+
+    @cached_property
+    def _dtypes(self) -> set[str]:
+        """What the model computes in."""
+        return {str(getattr(step.operation, "compute_dtype", "float32")) for step in self.cut.program.steps}
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """The model's outputs as float32 (N, classes); where they are logits by its loss, through its activation."""
@@ -162,7 +172,7 @@ def _respond(head: Head, seed: int, *, signed: bool) -> tuple[list[np.ndarray], 
         logits, frozen = replay(head.cut, {**sides, **dict(zip(entries, points, strict=True))})
         return ops.sum(head.scores(logits)[:, class_index]), (head.scores(logits), frozen)
 
-    gradients, (scores, frozen) = gradient(score, points)
+    gradients, (scores, frozen) = gradient(score, points, head.slope_scale)
     zeros = {slot: ops.zeros_like(point) for slot, point in zip(entries, points, strict=True)}
     bias = head.scores(replay(head.cut, {**sides, **zeros}, frozen)[0])[:, class_index]
     parts = [

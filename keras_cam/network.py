@@ -134,13 +134,13 @@ class Network:
     def slopes(self, index: int, reading: Reading, weights: Tensor) -> Tensor:
         """Gradient of weighted scores by one feature map (N, C, *grid, K); what comes before it is not run."""
         point, total = self._total(index, reading, weights)
-        (slope,), _ = gradient(lambda points: (total(points[0]), []), [point])
+        (slope,), _ = gradient(lambda points: (total(points[0]), []), [point], self.head.slope_scale)
         return by_class(placed(self.cut.features[index], slope), weights)
 
     def curvatures(self, index: int, reading: Reading, weights: Tensor) -> tuple[Tensor, Tensor]:
         """`slopes`, and in the same form the Hessian times the feature map."""
         point, total = self._total(index, reading, weights)
-        slope, product = hessian_product(total, point)
+        slope, product = hessian_product(total, point, self.head.slope_scale)
         feature = self.cut.features[index]
         return by_class(placed(feature, slope), weights), by_class(placed(feature, product), weights)
 

@@ -15,7 +15,7 @@ from test_methods import REFERENCES, WITHOUT_REFERENCE, far
 from test_zoo import state_of
 from zoo_parts import HEIGHT, WIDTH, after_pooling, backbone, chain, dense, gap, under
 
-from keras_cam import METHODS, Explainer, explain
+from keras_cam import METHODS, Explainer, explain, targets
 from keras_cam.errors import InvalidOptionError, UnsupportedModelError
 from keras_cam.methods import Method
 
@@ -87,6 +87,43 @@ def test_every_method_keeps_the_contract(method, kind, precision):
         max(far(*pair) for index in range(3) for pair in zip(maps[index], exact[index], strict=True))
         <= PRECISIONS[precision]
     )
+
+
+# float16 has nothing below 6e-8, and few digits below 6e-5
+
+
+def of_bytes(precision, outputs):
+    """A network that rescales 0..255, and a head for 48 x 64 cells."""
+
+    def build():
+        inputs = keras.Input((48, 64, 3))
+        x = layers.Conv2D(4, 3, padding="same", activation="relu", name="cells")(layers.Rescaling(1 / 255)(inputs))
+        return keras.Model(inputs, outputs(x))
+
+    model = under(precision, build)()
+    zoo.randomize(model)
+    return model
+
+
+HEADS_OF_BYTES = {
+    "classifier": (lambda x: layers.Dense(3)(layers.Dense(5, activation="tanh")(gap()(x))), {"classes": 1}),
+    "segmentation": (lambda x: layers.Conv2D(3, 1)(x), {"target": targets.segmentation(1)}),
+}
+
+
+@pytest.mark.parametrize("head", HEADS_OF_BYTES)
+@pytest.mark.parametrize("method", ["auto", "hires_cam", "grad_cam", "shapley_cam", "saliency", "full_grad"])
+def test_small_slopes_are_not_lost_in_float16(method, head):
+    outputs, options = HEADS_OF_BYTES[head]
+    images = np.random.default_rng(4).uniform(0, 255, (2, 48, 64, 3)).astype("float32")
+    half, exact = (
+        explain(of_bytes(precision, outputs), images, method=method, **options).maps
+        for precision in ("mixed_float16", "float32")
+    )
+    assert (half == 0).mean() <= (exact == 0).mean() + 1e-3
+    assert (
+        np.sqrt(np.mean((half - exact) ** 2) / np.mean(exact**2)) < 0.02
+    )  # a ReLU here and there is on the other side
 
 
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if not method.compiled])

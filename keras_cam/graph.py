@@ -13,7 +13,7 @@ from keras_cam.errors import InvalidOptionError, UnsupportedModelError
 from keras_cam.flatten import flatten
 from keras_cam.operations import averages_all, is_layer
 from keras_cam.places import before_reshape, channels_first, find_features, has_place, placed_slots, tokens_of
-from keras_cam.program import Program, Slot, Step, needed_for
+from keras_cam.program import Program, Slot, Step, needed_for, original
 from keras_cam.rewrite import open_first_unknown, with_activations_apart, without_last_activation
 from keras_cam.targets import Target, find_target
 
@@ -88,7 +88,7 @@ def cut(
     model: keras.Model,
     *,
     output: int | str | None = None,
-    layer: str | None = None,
+    layer: str | keras.layers.Layer | None = None,
     image_input: int | str | None = None,
     target: Any = "logit",
 ) -> Cut:
@@ -97,7 +97,8 @@ def cut(
     Args:
         model: a built Keras model.
         output: which output to explain, by name or index; needed where the model has several.
-        layer: path or name of the layer whose output to take as feature map; default: the last that has a place.
+        layer: path or name of the layer whose output to take as feature map, or the layer itself; default: the last
+            that has a place.
         image_input: which input to explain where several are images, by name or index; default: the first of them.
         target: what to explain: "logit" (default), or as for `keras_cam.targets.find_target`.
 
@@ -108,6 +109,11 @@ def cut(
         UnsupportedModelError: no feature maps, or several outputs and none chosen.
         InvalidOptionError: no such output, layer or input.
     """
+    if not (layer is None or isinstance(layer, (str, keras.layers.Layer))):
+        raise InvalidOptionError(
+            "layer must be the path or name of a layer, or a layer of the model; several as a list. Received: "
+            f"{layer!r}. keras_cam.inspect_model(model) lists them; by its number it is model.layers[number]."
+        )
     program, aim = flatten(model), find_target(target)
     reads_all = aim is not None and aim.reads == "outputs" and not aim.per_class and output is None
     output_slot = program.outputs[0] if reads_all else _chosen_output(program, output)
@@ -196,28 +202,35 @@ def _chosen_input(program: Program, image_input: int | str | None, images: list[
     return program.inputs[index]
 
 
-def _slots_of_layer(program: Program, layer: str, logits: int) -> list[int]:
-    """The outputs of the layer of this path or name, checked to have a place; none where it is not on the way."""
+def _slots_of_layer(program: Program, layer: str | keras.layers.Layer, logits: int) -> list[int]:
+    """The outputs of this layer, or that of this path or name, checked to have a place; none if not on the way."""
     on_the_way = program.steps_between(program.inputs, logits)
-    matches = [step for step in on_the_way if step.path == layer]
-    matches = matches or [step for step in on_the_way if step.operation.name == layer]
+    if isinstance(layer, str):
+        matches = [step for step in on_the_way if step.path == layer]
+        matches = matches or [step for step in on_the_way if step.operation.name == layer]
+    else:
+        matches = [step for step in on_the_way if original(step.operation) is layer]
     slots, placed = [slot for step in matches for slot in step.outputs], placed_slots(program)
     for slot in slots:
         if slot not in placed:
             raise InvalidOptionError(
-                f"The output of layer {layer!r} has shape {program.shape(slot)} and no place in the image. Choose a "
-                "layer before the pooling."
+                f"The output of layer {_called(layer)} has shape {program.shape(slot)} and no place in the image. "
+                "Choose a layer before the pooling."
             )
     return slots
 
 
-def _no_such_layer(program: Program, layer: str, logits: int) -> InvalidOptionError:
+def _called(layer: str | keras.layers.Layer) -> str:
+    return repr(layer) if isinstance(layer, str) else f"object {layer.name!r}"
+
+
+def _no_such_layer(program: Program, layer: str | keras.layers.Layer, logits: int) -> InvalidOptionError:
     placed = placed_slots(program)
     steps = program.steps_between(program.inputs, logits)
     with_place = [step.path for step in steps if step.outputs[0] in placed]
     return InvalidOptionError(
-        f"Model {program.name!r} has no layer {layer!r} on the way to its output. Layers with a place in the image "
-        f"end with: {', '.join(map(repr, with_place[-8:]))}. keras_cam.inspect_model(model) lists them."
+        f"Model {program.name!r} has no layer {_called(layer)} on the way to its output. Layers with a place in the "
+        f"image end with: {', '.join(map(repr, with_place[-8:]))}. keras_cam.inspect_model(model) lists them."
     )
 
 

@@ -142,10 +142,12 @@ class Applied:
         except CAMError:
             raise
         except Exception as error:  # whatever the caller's code raises
-            raise InvalidOptionError(
+            failed: Any = InvalidOptionError(
                 f"Target {self.name!r} failed on outputs {', '.join(str(tuple(one.shape)) for one in tensors)} of the "
                 f"model: {type(error).__name__}: {error}"
-            ) from error
+            )
+            failed._keras_call_info_injected = True  # else Keras puts words of its own around it
+            raise failed from error
 
 
 def record(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -58,7 +58,8 @@ class Explainer:
         augment: versions of each image to average the maps over, besides itself, each brought back to its place:
             "flip" (mirrored), "scale" (at 0.75 and 1.25), a scale, or several of these; default: none.
         batch_size: how many images go through the model at once; for methods that change images, how many of those;
-            for methods at the pixels, which run each image once for each class, how many of those.
+            for methods at the pixels, which run each image once for each class, and those of the gradient at a layer of
+            your choice, which so run what comes after it, how many images times classes.
         verbose: 1 shows the progress of methods that run the model many times; default: 0.
         **method_options: what the method takes besides, such as `max_channels` for "score_cam".
 

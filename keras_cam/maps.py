@@ -70,7 +70,7 @@ class MapFunction:
             inputs: one array per input of the model, as the model wants them.
             class_indices: int32 (N, C); -1 is an image's most probable class, -2 the second. None: all classes.
             batch_size: how many changed images a method that changes images may run at once, and how many images times
-                classes one at the pixels.
+                classes one at the pixels or at a layer of the caller's choice.
             verbose: 1 shows the progress of such a method.
 
         Returns:
@@ -79,7 +79,7 @@ class MapFunction:
         if class_indices is None and self._folds:
             return _fetched(self._all(*inputs))
         compiled, at_once = self.method.compiled, CLASSES_AT_ONCE
-        if compiled and self.method.at_pixels:
+        if compiled and (self.method.at_pixels or self._choices.get("layer") is not None):  # which may be an early one
             at_once = max(1, min(at_once, batch_size // len(inputs[0])))
         if class_indices is not None and compiled and (self._folds or class_indices.shape[1] <= at_once):
             return _fetched(self._some(*inputs, class_indices))

@@ -189,7 +189,7 @@ def _box_score(outputs: Any, box: int, class_index: int, output: str | int | Non
     if len(shape) != 3 or box >= sizes[0] or class_index >= sizes[1]:
         raise InvalidOptionError(
             f"targets.box_score reads an output (N, boxes, classes). Received: box {box} and class {class_index} of "
-            f"an output {shape}. The model gives {described(outputs)}."
+            f"an output {shape}. The model gives {_described(outputs)}."
         )
     return scores[:, box, class_index]
 
@@ -225,7 +225,7 @@ def _similarity(outputs: Any, direction: np.ndarray) -> Tensor:
     return ops.sum(outputs * direction[None], axis=-1) / lengths
 
 
-def described(outputs: Any) -> str:
+def _described(outputs: Any) -> str:
     """What a model gives, by names (or indices) with shapes, for an error message."""
     given = (f"{name!r} {tuple(getattr(one, 'shape', ()))}" for name, one in _by_name(outputs).items())
     return ", ".join(given).removeprefix("None ")  # which a single output is called
@@ -243,7 +243,7 @@ def _one_of(outputs: Any, output: str | int | None, words: str) -> Tensor:
     named = _by_name(outputs)
     if output not in named:
         raise InvalidOptionError(
-            f"The model gives {described(outputs)}. Received: output={output!r}. Choose one with {words}."
+            f"The model gives {_described(outputs)}. Received: output={output!r}. Choose one with {words}."
         )
     return named[output]
 

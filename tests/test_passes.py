@@ -40,15 +40,15 @@ class Counted(layers.Layer):
 def network():
     """A backbone that counts, and four classes."""
     inputs = keras.Input(IMAGES.shape[1:])
-    x = layers.Conv2D(3, 3, activation="relu")(Counted()(inputs))
-    x = layers.Conv2D(CHANNELS, 3, activation="relu")(x)
+    x = layers.Conv2D(3, 3, activation="relu", name="early")(Counted()(inputs))
+    x = layers.Conv2D(CHANNELS, 3, activation="relu")(Counted()(x))
     x = layers.Dense(5, activation="relu")(layers.GlobalAveragePooling2D()(x))
     return keras.Model(inputs, layers.Dense(CLASSES, activation="softmax")(x))
 
 
-def passes(network, method, classes, **options):
-    """Images forward and back for each image explained, and the most at once."""
-    counts = next(layer for layer in network.layers if isinstance(layer, Counted))
+def passes(network, method, classes, index=0, **options):
+    """Images forward and back for each image explained, and the most at once, as one of the counters sees it."""
+    counts = [layer for layer in network.layers if isinstance(layer, Counted)][index]
     options |= {"samples": SAMPLES} if "samples" in find_method(method, {}).options else {}
     explain(network, IMAGES, classes=classes, method=method, batch_size=AT_ONCE, **options)  # building it counts too
     counts.forward.clear(), counts.back.clear()
@@ -88,6 +88,17 @@ def test_maps_of_pixels_go_forward_and_back_for_each_class(network, method, clas
     if method == "full_grad":
         forward -= parts / len(IMAGES)  # an image for the shapes of what layers make of zeros
     assert (forward, back) == (1 + times * count, times * count)
+    assert at_once <= AT_ONCE
+
+
+@pytest.mark.filterwarnings("ignore::keras_cam.CAMWarning")
+@pytest.mark.parametrize("classes", ["a list", "all"])
+@pytest.mark.parametrize("method", ["auto", "grad_cam", "smooth_grad_cam_plus_plus"])
+def test_batch_size_holds_behind_an_early_layer(network, method, classes):
+    """Where most of the backbone comes after the feature map, and is run for each class."""
+    times = SAMPLES if method.startswith("smooth") else 1
+    _, back, at_once = passes(network, method, FEW[classes], index=1, layer="early")
+    assert back == times * CLASSES
     assert at_once <= AT_ONCE
 
 

@@ -204,9 +204,9 @@ class View:
     ) -> Any:
         """What a function of weights (N, C, n) gives for each class, so many at once that `batch_size` holds."""
         weights = self._weights(weights)
-        if self._run_compiled is None:
-            return self._run(key, function, weights, inputs=inputs)
         images, count, _ = weights.shape
+        if self._run_compiled is None or images * count <= self.batch_size:
+            return self._run(key, function, weights, inputs=inputs)
         results = [
             keras.tree.map_structure(
                 lambda tensor, new=new: tensor[:, new], self._run(key, function, weights[:, part], inputs=inputs)

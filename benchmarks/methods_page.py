@@ -41,7 +41,9 @@ WORDS: Mapping[str, Words] = {
     "hires_cam": Words("cells of each channel, by their own slope"),
     "layer_cam": Words("cells of each channel, by their own slope where positive"),
     "xgrad_cam": Words("channels, by slope times feature over the sum of features"),
-    "finer_cam": Words("as Grad-CAM, for the score above that of the nearest classes", needs="two classes or more"),
+    "finer_cam": Words(
+        "as Grad-CAM, for the score above that of the nearest classes, or of those named", needs="two classes or more"
+    ),
     "shapley_cam": Words("channels, by mean slope less half the curvature times the feature"),
     "smooth_grad_cam_plus_plus": Words("as Grad-CAM++, slopes averaged over noisy images"),
     "eigen_cam": Words("channels, along their first principal direction", "no"),
@@ -53,7 +55,7 @@ WORDS: Mapping[str, Words] = {
     "random_cam": Words("channels, by numbers drawn for each class: a baseline", "by chance"),
     "saliency": Words("pixels, by their slope"),
     "smooth_grad": Words("pixels, by their slope averaged over noisy images"),
-    "integrated_gradients": Words("pixels, by slopes on the way from black, times the image"),
+    "integrated_gradients": Words("pixels, by slopes on the way from a baseline, times the way"),
     "full_grad": Words("pixels, by input x slope and bias x slope of all layers"),
     "guided_backprop": Words("pixels, by slopes that pass a ReLU only where positive", "hardly", needs="a ReLU"),
     "guided_grad_cam": Words("the same, times Grad-CAM", "by its second factor", needs="a ReLU"),
@@ -66,7 +68,8 @@ def cost_tables(costs: Sequence[Cost], machine: str, minutes: float) -> dict[str
     places = list(dict.fromkeys((cost.model, cost.batch) for cost in costs))
     model, batch = places[-1]
     lines = [
-        f"| method | what it weighs | maps at | tells classes apart | needs | stated | measured, {model} x{batch} |"
+        "| method | what it weighs | maps at | tells classes apart, by its formula | needs | stated | "
+        f"measured, {model} x{batch} |"
     ]
     lines.append("| --- " * 7 + "|")
     for name, method in METHODS.items():

@@ -123,31 +123,52 @@ def main() -> None:
 
 
 def draw_sheet(options: argparse.Namespace) -> Path:
-    """Explain one picture by each method and write the sheet."""
-    model = keras.models.load_model(options.model, compile=False) if options.model else train_network(options.shapes)
+    """Explain one picture by each method that can and write the sheet."""
+    preprocess = preprocess_of(options)  # first: training the network takes a minute
+    model = load_network(options.model) if options.model else train_network(options.shapes)
     (picture,), _ = load_images(options.image if options.image else make_shapes(4, SIZE, seed=3).images[3])
     forward = forward_milliseconds(model, picture)
-    common = {"layer": options.layer, "preprocess": preprocess_of(options), "class_names": names_of(options)}
+    common = {"layer": options.layer, "preprocess": preprocess, "class_names": names_of(options)}
     asked = "top1" if options.class_index is None else options.class_index
     found = keras_cam.explain(model, picture, classes=asked, **common)
     cards = [caption(resize(found.images[0], scaled(picture)), ["the picture", found.title(0)], text_size=TEXT_SIZE)]
+    left_out: dict[str, str] = {}
     for method in options.methods or EVERY:
         try:
             explainer = keras_cam.Explainer(model, method=method, **common, **options_of(method, options))
             cards.append(card_of(method, explainer, picture, int(found.class_indices[0, 0]), forward))
-        except keras_cam.UnsupportedModelError as error:
+        except keras_cam.CAMError as error:
+            left_out[method] = str(error)
             print(f"{method:28} left out: {error}")
+    if len(cards) == 1:
+        raise SystemExit(f"No method is left to draw. {' '.join(left_out.values())}")
     sheet = contact_sheet(cards, columns=min(6, len(cards)), gap=GAP)
-    title = (
+    title = [
         f"{found.title(0)}, by model {model.name!r} at {found.layer!r}; predict_on_batch, the unit: {forward:.1f} ms"
-    )
-    head = text_picture([title], TEXT_SIZE + 3, sheet.shape[1])
+    ]
+    title += [f"Left out: {', '.join(left_out)}"] if left_out else []
+    head = text_picture(title, TEXT_SIZE + 3, sheet.shape[1])
     return save_png(options.out / "sheet.png", np.concatenate([head, sheet]))
+
+
+def load_network(file: str) -> keras.Model:
+    """Load a model, or say in a line why not."""
+    try:
+        return keras.models.load_model(file, compile=False)
+    except Exception as error:  # whatever a file that is no model makes of the loader
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise SystemExit(f"No model can be loaded from {file!r}: {reason}") from error
 
 
 def preprocess_of(options: argparse.Namespace) -> Callable[[Any], Any] | None:
     """What prepares the model's input, where that is asked for."""
-    return vars(keras.applications)[options.preprocess].preprocess_input if options.preprocess else None
+    if options.preprocess is None:
+        return None
+    module = vars(keras.applications).get(options.preprocess)
+    if not hasattr(module, "preprocess_input"):
+        known = sorted(name for name, part in vars(keras.applications).items() if hasattr(part, "preprocess_input"))
+        raise SystemExit(f"--preprocess must be one of {', '.join(known)}. Received: {options.preprocess!r}.")
+    return module.preprocess_input
 
 
 def names_of(options: argparse.Namespace) -> list[str] | None:

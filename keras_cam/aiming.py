@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_cam.errors import InvalidOptionError
 from keras_cam.flatten import append
 from keras_cam.operations import hands_on
 from keras_cam.places import placed_slots
-from keras_cam.program import Program, Slot, needed_for
+from keras_cam.program import Program, needed_for
 from keras_cam.targets import Target
 
 
@@ -22,21 +23,47 @@ def loss_activation(model: keras.Model) -> str | None:
     return "sigmoid" if "Binary" in type(loss).__name__ else "softmax"
 
 
-def aimed(
-    program: Program, aim: Target, outputs: Any, logits: int, activation: str, model: keras.Model
-) -> tuple[Program, int]:
-    """The program with a target at its end, and the slot of the target's scores."""
-    if aim.reads == "outputs":
-        return append(program, aim.name, aim.function, outputs)
-    if aim.reads == "logits":
-        return append(program, aim.name, aim.function, Slot(logits))
-    known = loss_activation(model) or activation if activation == "linear" else activation
-    if known not in ("softmax", "sigmoid"):
+def known_activation(model: keras.Model, activation: str) -> str:
+    """What makes probabilities of a model's logits: its last activation, or where it has none that of its loss."""
+    return loss_activation(model) or activation if activation == "linear" else activation
+
+
+def aimed(program: Program, aim: Target, given: Any, activation: str, is_unit: bool) -> tuple[Program, int]:
+    """The program with a target at its end.
+
+    Args:
+        program: the model.
+        aim: the target.
+        given: what the target reads, in a structure with `Slot` in place of tensors: the outputs or the logits.
+        activation: what makes probabilities of the logits.
+        is_unit: whether the logits are those of one sigmoid unit.
+
+    Returns:
+        `(program, slot)`: the slot of the target's scores.
+    """
+    if aim.reads == "probabilities" and activation not in ("softmax", "sigmoid"):
         raise InvalidOptionError(
             f"target='probability' needs a model that gives probabilities. Received: model {program.name!r}, whose "
-            f"last activation is {known!r}. Use target='logit', or compile the model with a loss of from_logits=True."
+            f"last activation is {activation!r}. Use target='logit', or compile the model with a loss of "
+            "from_logits=True."
         )
-    return append(program, aim.name, keras.activations.get(known), Slot(logits))
+
+    def function(values: Any) -> Any:
+        values = keras.tree.map_structure(_at_least_float32, values)
+        if aim.reads == "probabilities":
+            values = keras.activations.get(activation)(values)
+        if aim.per_class and is_unit:
+            other = 1 - values if aim.reads == "probabilities" else -values
+            values = ops.concatenate([other, values], axis=-1)
+        return aim.function(values)
+
+    return append(program, aim.name, function, given)
+
+
+def _at_least_float32(tensor: Any) -> Any:
+    """A tensor in which a mean over many pixels, and its slope, are no rounded away."""
+    is_half = keras.backend.standardize_dtype(tensor.dtype) in ("float16", "bfloat16")
+    return ops.cast(tensor, "float32") if is_half else tensor
 
 
 def before_classifier(program: Program, slots: list[int], ends: set[int]) -> list[int]:

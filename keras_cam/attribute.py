@@ -58,7 +58,7 @@ def attribute(
         scores, frozen = scores_of(points)
         return ops.sum(scores), frozen
 
-    slopes, frozen = gradient(total, points)
+    slopes, frozen = gradient(total, points, head.slope_scale)
     bias = ops.reshape(scores_of([ops.zeros_like(point) for point in points], frozen)[0], ops.shape(class_indices))
     maps = []
     for feature, tensor, slope in zip(head.cut.features, features, slopes, strict=True):

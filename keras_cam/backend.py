@@ -121,16 +121,22 @@ class Compiled:
         return call
 
 
-def gradient(function: Callable[[list[Tensor]], tuple[Tensor, Any]], points: list[Tensor]) -> tuple[list[Tensor], Any]:
+def gradient(
+    function: Callable[[list[Tensor]], tuple[Tensor, Any]], points: list[Tensor], scale: float = 1.0
+) -> tuple[list[Tensor], Any]:
     """Gradient of a scalar at several points, and whatever else the function returns.
 
     Args:
         function: takes the list of points, returns `(scalar, rest)`; `rest` is any structure of tensors.
         points: float tensors.
+        scale: what the scalar is multiplied with on the way, where its gradient would be too small for the numbers.
 
     Returns:
         `(gradients, rest)`; a point that the scalar does not depend on has a gradient of zeros.
     """
+    if scale != 1:
+        slopes, rest = gradient(lambda given: _larger(scale, *function(given)), points)
+        return [_smaller(scale, slope) for slope in slopes], rest
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -155,16 +161,28 @@ def gradient(function: Callable[[list[Tensor]], tuple[Tensor, Any]], points: lis
     return list(gradients), keras.tree.map_structure(lambda tensor: tensor.detach(), rest)
 
 
-def hessian_product(function: Callable[[Tensor], Tensor], point: Tensor) -> tuple[Tensor, Tensor]:
+def _larger(scale: float, scalar: Tensor, rest: Any) -> tuple[Tensor, Any]:
+    return scalar * scale, rest
+
+
+def _smaller(scale: float, slope: Tensor) -> Tensor:
+    return keras.ops.cast(slope, "float32") / scale
+
+
+def hessian_product(function: Callable[[Tensor], Tensor], point: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor]:
     """Gradient of a scalar at a point, and its Hessian times that point.
 
     Args:
         function: takes the point, returns a scalar.
         point: a float tensor.
+        scale: as for `gradient`.
 
     Returns:
         `(gradient, product)`, each of the point's shape; zeros where the scalar does not depend on it.
     """
+    if scale != 1:
+        slope, product = hessian_product(lambda given: function(given) * scale, point)
+        return _smaller(scale, slope), _smaller(scale, product)
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf

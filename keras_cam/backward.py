@@ -41,7 +41,7 @@ def image_slopes(network: Network, inputs: Sequence[Tensor], weights: Tensor, *,
         (logits,) = infer(steps, given, [network.cut.logits], _guided if guided else call_step)
         return ops.sum(network.head.scores(logits) * flat), []
 
-    (slope,), _ = gradient(total, [values[network.image_slot]])
+    (slope,), _ = gradient(total, [values[network.image_slot]], network.head.slope_scale)
     return by_class(_last(slope, network.channels_first), weights)
 
 
@@ -88,12 +88,12 @@ def score_parts(network: Network, inputs: Sequence[Tensor], weights: Tensor) -> 
 
     image = values[network.image_slot]
     zeros = [ops.repeat(ops.zeros_like(bias), ops.shape(image)[0], axis=0) for bias in biases]
-    (slope, *slopes), _ = gradient(total, [image, *zeros])
+    (slope, *slopes), _ = gradient(total, [image, *zeros], network.head.slope_scale)
     parts = [
-        by_class(placed(place, bias * one), weights)
+        by_class(placed(place, ops.cast(bias, one.dtype) * one), weights)
         for (_, place), bias, one in zip(biased.values(), biases, slopes, strict=True)
     ]
-    return by_class(_last(image * slope, network.channels_first), weights), parts
+    return by_class(_last(ops.cast(image, slope.dtype) * slope, network.channels_first), weights), parts
 
 
 def _values(network: Network, inputs: Sequence[Tensor], weights: Tensor) -> tuple[dict[int, Tensor], Tensor]:

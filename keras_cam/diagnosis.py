@@ -12,6 +12,7 @@ from keras_cam.explanation import Explanation, Finding
 from keras_cam.graph import Cut
 from keras_cam.head import Head
 from keras_cam.operations import is_layer
+from keras_cam.targets import margin
 
 WARN_SLACK = 10  # a warning is for what is left out of a score, not for the last digit of a bfloat16
 FEW_CELLS = 4
@@ -78,6 +79,11 @@ def _zero_maps(result: Explanation, head: Head) -> Iterator[Finding]:
 
 def _why_zero(result: Explanation, head: Head, class_index: int) -> str:
     """What is zero, and what to do: the weights of a class, its features, or one of the two where weights vary."""
+    if head.cut.aim == margin(class_index):
+        return (
+            f"it is the margin of {result.class_name(class_index)!r} over itself, which is nothing. Name another class "
+            "with classes="
+        )
     if np.isnan(result.bias).any():
         return f"{result.method!r} finds nothing at {result.layer!r} that raises the score. Compare method='auto'"
     if not can_fold(head.cut):
@@ -86,7 +92,7 @@ def _why_zero(result: Explanation, head: Head, class_index: int) -> str:
             "bias alone. Look at the features with keras_cam.build_feature_model(model)"
         )
     weights = ops.convert_to_numpy(fold(head.cut)[0])
-    if not weights[:, 0 if head.is_binary else class_index].any():
+    if not weights[:, 0 if head.negates else class_index].any():
         return (
             f"the weights of {result.class_name(class_index)!r} in the head are all zero, and the score is the bias "
             "alone, whatever the picture. Look at keras_cam.class_weights(model): the head is not trained, or was "

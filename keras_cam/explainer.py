@@ -18,7 +18,6 @@ from keras_cam.errors import (
     CAMWarning,
     InvalidClassError,
     InvalidImageError,
-    InvalidOptionError,
     UnsupportedModelError,
 )
 from keras_cam.explanation import Explanation
@@ -30,6 +29,7 @@ from keras_cam.inputs import Inputs, load_inputs
 from keras_cam.mapper import Mapper
 from keras_cam.maps import Maps, check_finite
 from keras_cam.methods import METHODS, Method, find_method
+from keras_cam.methods.options import whole_number
 from keras_cam.shown import show_together
 
 
@@ -44,8 +44,9 @@ class Explainer:
         target: what to explain: "logit" (default: each class's score), "probability", "increase" or "decrease" (of a
             regression output), one of `keras_cam.targets`, or a function of the model's outputs.
         output: which output to explain, by name or index; needed where the model has several.
-        layer: path or name of the layer whose output to map; default: the last that has a place in the image. Of
-            several the maps are fused: the largest of each cell, all but the last layer's through LayerCAM's tanh.
+        layer: path or name of the layer whose output to map, or the layer itself; default: the last that has a place in
+            the image. Of several, in any order, the maps are fused: the largest of each cell, all but the deepest
+            layer's through LayerCAM's tanh.
         image_input: which input to explain where several are images, by name or index; default: the first.
         class_names: names of the model's classes, in order.
         preprocess: called on a float32 batch (N, H, W, K) at the model's size, 0..255 where the images were uint8;
@@ -56,7 +57,9 @@ class Explainer:
             the rest cut off) or "pad" (scaled to fit, zeros around). Maps are placed through it, back on the picture.
         augment: versions of each image to average the maps over, besides itself, each brought back to its place:
             "flip" (mirrored), "scale" (at 0.75 and 1.25), a scale, or several of these; default: none.
-        batch_size: how many images go through the model at once; for methods that change images, how many of those.
+        batch_size: how many images go through the model at once; for methods that change images, how many of those;
+            for methods at the pixels, which run each image once for each class, and those of the gradient at a layer of
+            your choice, which so run what comes after it, how many images times classes.
         verbose: 1 shows the progress of methods that run the model many times; default: 0.
         **method_options: what the method takes besides, such as `max_channels` for "score_cam".
 
@@ -82,7 +85,7 @@ class Explainer:
         method: str | Callable[..., Any] | Method = "auto",
         target: Any = "logit",
         output: int | str | None = None,
-        layer: str | Sequence[str] | None = None,
+        layer: str | keras.layers.Layer | Sequence[str | keras.layers.Layer] | None = None,
         image_input: int | str | None = None,
         class_names: Sequence[str] | None = None,
         preprocess: Callable[[np.ndarray], Any] | None = None,
@@ -94,18 +97,18 @@ class Explainer:
         **method_options: Any,
     ) -> None:
         chosen = find_method(method, method_options)
-        if batch_size < 1:
-            raise InvalidOptionError(f"batch_size must be 1 or more. Received: {batch_size}.")
+        batch_size = whole_number("batch_size", batch_size)
         if isinstance(class_names, str):
             raise InvalidClassError(f"class_names must be a list of names. Received: the string {class_names!r}.")
-        layers = [layer] if layer is None or isinstance(layer, str) else list(layer)
+        layers = list(layer) if isinstance(layer, (list, tuple)) else [layer]
         choices = {"output": output, "image_input": image_input, "target": target}
         self._mapper = Mapper(model, chosen, method_options, layers, augment, batch_size, verbose, **choices)
         self._model_name = model.name
         self._warned = False
         self.class_names = None if class_names is None else tuple(map(str, class_names))
-        if not self.head.cut.per_class:
-            self.class_names = (self.head.cut.target,) if self.num_classes == 1 else None
+        aim = self.head.cut.aim
+        if aim is not None and not aim.per_class:
+            self.class_names = (aim.name,) if self.num_classes == 1 else None
         self.preprocess, self.value_range = preprocess, value_range
         self.fit, self.batch_size = checked_fit(fit), batch_size
         if self.class_names is not None and len(self.class_names) != self.num_classes:

@@ -95,13 +95,13 @@ def append(program: Program, name: str, function: Any, arguments: Any) -> tuple[
 
     def on_given(tensors: Mapping[int, Any]) -> Any:
         result = function(keras.tree.map_structure(lambda slot: tensors[slot.index], arguments))
-        rank = len(getattr(result, "shape", ()))
-        if rank not in (1, 2):
+        shape, rows = tuple(getattr(result, "shape", ())), next(iter(tensors.values())).shape[0]
+        if len(shape) not in (1, 2) or shape[0] not in (None, rows):
             raise InvalidOptionError(
-                f"{name} must return one number per image (N,), or one per image and class (N, C). Received: "
-                f"{getattr(result, 'shape', type(result).__name__)}."
+                f"Target {name!r} must return one number per image (N,), or one per image and class (N, C). Received: "
+                f"{shape or type(result).__name__}."
             )
-        return keras.ops.expand_dims(result, -1) if rank == 1 else result
+        return keras.ops.expand_dims(result, -1) if len(shape) == 1 else result
 
     try:
         result = on_given(fresh)
@@ -119,12 +119,12 @@ def append(program: Program, name: str, function: Any, arguments: Any) -> tuple[
 
 
 def _append_opaque(program: Program, name: str, function: Any, slots: list[int]) -> tuple[Program, int]:
-    examples = {slot: example_of(program.specs[slot]) for slot in slots}
-    result = function(examples)
+    applied = Applied(name, function, tuple(slots))
+    result = applied(*(example_of(program.specs[slot]) for slot in slots))
     spec = keras.KerasTensor((None, *result.shape[1:]), dtype=keras.backend.standardize_dtype(result.dtype))
     new = len(program.specs)
     arguments: Any = (tuple(map(Slot, slots)), {})
-    step = Step(Applied(name, function, tuple(slots)), arguments, tuple(slots), (new,), name)
+    step = Step(applied, arguments, tuple(slots), (new,), name)
     return dataclasses.replace(program, steps=(*program.steps, step), specs=(*program.specs, spec)), new
 
 
@@ -138,7 +138,17 @@ class Applied:
 
     def __call__(self, *tensors: Any) -> Any:
         """Call the function on the tensors of its slots."""
-        return self.function(dict(zip(self.slots, tensors, strict=True)))
+        try:
+            return self.function(dict(zip(self.slots, tensors, strict=True)))
+        except CAMError:
+            raise
+        except Exception as error:  # whatever the caller's code raises
+            failed: Any = InvalidOptionError(
+                f"Target {self.name!r} failed on outputs {', '.join(str(tuple(one.shape)) for one in tensors)} of the "
+                f"model: {type(error).__name__}: {error}"
+            )
+            failed._keras_call_info_injected = True  # else Keras puts words of its own around it
+            raise failed from error
 
 
 def record(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 
-from keras_cam.aiming import aimed, before_classifier
+from keras_cam.aiming import aimed, before_classifier, known_activation
 from keras_cam.errors import InvalidOptionError, UnsupportedModelError
 from keras_cam.flatten import flatten
 from keras_cam.operations import averages_all, is_layer
 from keras_cam.places import before_reshape, channels_first, find_features, has_place, placed_slots, tokens_of
-from keras_cam.program import Program, Slot, Step, needed_for
+from keras_cam.program import Program, Slot, Step, needed_for, original
 from keras_cam.rewrite import open_first_unknown, with_activations_apart, without_last_activation
-from keras_cam.targets import find_target
+from keras_cam.targets import Target, find_target
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +55,7 @@ class Cut:
         activation: name of the last activation; "linear" where there is none.
         steps: the steps from the entries of the feature maps to the logits.
         image_input: which of the model's inputs is the image that the feature maps are made from.
-        target: name of what the logits are, where they are something else than the model's.
-        per_class: whether there is one logit for each of the model's classes.
+        aim: what the logits are, where they are something else than the model's.
     """
 
     program: Program
@@ -65,8 +65,12 @@ class Cut:
     activation: str
     steps: tuple[Step, ...]
     image_input: int
-    target: str = "logit"
-    per_class: bool = True
+    aim: Target | None = None
+
+    @property
+    def per_class(self) -> bool:
+        """Whether there is one logit for each of the model's classes."""
+        return self.aim is None or self.aim.per_class
 
     @property
     def dependent(self) -> set[int]:
@@ -84,7 +88,7 @@ def cut(
     model: keras.Model,
     *,
     output: int | str | None = None,
-    layer: str | None = None,
+    layer: str | keras.layers.Layer | None = None,
     image_input: int | str | None = None,
     target: Any = "logit",
 ) -> Cut:
@@ -93,7 +97,8 @@ def cut(
     Args:
         model: a built Keras model.
         output: which output to explain, by name or index; needed where the model has several.
-        layer: path or name of the layer whose output to take as feature map; default: the last that has a place.
+        layer: path or name of the layer whose output to take as feature map, or the layer itself; default: the last
+            that has a place.
         image_input: which input to explain where several are images, by name or index; default: the first of them.
         target: what to explain: "logit" (default), or as for `keras_cam.targets.find_target`.
 
@@ -104,8 +109,13 @@ def cut(
         UnsupportedModelError: no feature maps, or several outputs and none chosen.
         InvalidOptionError: no such output, layer or input.
     """
+    if not (layer is None or isinstance(layer, (str, keras.layers.Layer))):
+        raise InvalidOptionError(
+            "layer must be the path or name of a layer, or a layer of the model; several as a list. Received: "
+            f"{layer!r}. keras_cam.inspect_model(model) lists them; by its number it is model.layers[number]."
+        )
     program, aim = flatten(model), find_target(target)
-    reads_all = aim is not None and aim.reads == "outputs" and output is None
+    reads_all = aim is not None and aim.reads == "outputs" and not aim.per_class and output is None
     output_slot = program.outputs[0] if reads_all else _chosen_output(program, output)
     while True:
         program, logits, activation = without_last_activation(program, output_slot)
@@ -115,9 +125,12 @@ def cut(
             break
         program = opened
     if aim is not None:
-        given = program.output_structure if reads_all else Slot(output_slot)
-        ends = {logits, *program.outputs}
-        program, logits = aimed(program, aim, given, logits, activation, model)
+        ends, known = {logits, *program.outputs}, known_activation(model, activation)
+        is_unit = known == "sigmoid" and math.prod(length or 0 for length in program.shape(logits)[1:]) == 1
+        given = program.output_structure if reads_all else Slot(output_slot if aim.reads == "outputs" else logits)
+        if is_unit and aim.reads == "outputs":
+            aim = replace(aim, per_class=False)  # the unit's value, upwards or downwards, and not two classes
+        program, logits = aimed(program, aim, given, known, is_unit)
         slots = _slots_of_layer(program, layer, logits) if layer is not None else find_features(program, logits)
         if layer is None:
             slots = before_classifier(program, slots, ends)
@@ -146,8 +159,7 @@ def cut(
     steps = program.steps_between(slots, logits)
     features = tuple(_describe(program, slot, steps) for slot in slots)
     steps = program.steps_between([feature.entry for feature in features], logits)
-    found = Cut(program, features, logits, output_slot, activation, steps, program.inputs.index(chosen))
-    return found if aim is None else replace(found, target=aim.name, per_class=aim.per_class)
+    return Cut(program, features, logits, output_slot, activation, steps, program.inputs.index(chosen), aim)
 
 
 def _check_no_opaque(program: Program) -> None:
@@ -190,28 +202,35 @@ def _chosen_input(program: Program, image_input: int | str | None, images: list[
     return program.inputs[index]
 
 
-def _slots_of_layer(program: Program, layer: str, logits: int) -> list[int]:
-    """The outputs of the layer of this path or name, checked to have a place; none where it is not on the way."""
+def _slots_of_layer(program: Program, layer: str | keras.layers.Layer, logits: int) -> list[int]:
+    """The outputs of this layer, or that of this path or name, checked to have a place; none if not on the way."""
     on_the_way = program.steps_between(program.inputs, logits)
-    matches = [step for step in on_the_way if step.path == layer]
-    matches = matches or [step for step in on_the_way if step.operation.name == layer]
+    if isinstance(layer, str):
+        matches = [step for step in on_the_way if step.path == layer]
+        matches = matches or [step for step in on_the_way if step.operation.name == layer]
+    else:
+        matches = [step for step in on_the_way if original(step.operation) is layer]
     slots, placed = [slot for step in matches for slot in step.outputs], placed_slots(program)
     for slot in slots:
         if slot not in placed:
             raise InvalidOptionError(
-                f"The output of layer {layer!r} has shape {program.shape(slot)} and no place in the image. Choose a "
-                "layer before the pooling."
+                f"The output of layer {_called(layer)} has shape {program.shape(slot)} and no place in the image. "
+                "Choose a layer before the pooling."
             )
     return slots
 
 
-def _no_such_layer(program: Program, layer: str, logits: int) -> InvalidOptionError:
+def _called(layer: str | keras.layers.Layer) -> str:
+    return repr(layer) if isinstance(layer, str) else f"object {layer.name!r}"
+
+
+def _no_such_layer(program: Program, layer: str | keras.layers.Layer, logits: int) -> InvalidOptionError:
     placed = placed_slots(program)
     steps = program.steps_between(program.inputs, logits)
     with_place = [step.path for step in steps if step.outputs[0] in placed]
     return InvalidOptionError(
-        f"Model {program.name!r} has no layer {layer!r} on the way to its output. Layers with a place in the image "
-        f"end with: {', '.join(map(repr, with_place[-8:]))}. keras_cam.inspect_model(model) lists them."
+        f"Model {program.name!r} has no layer {_called(layer)} on the way to its output. Layers with a place in the "
+        f"image end with: {', '.join(map(repr, with_place[-8:]))}. keras_cam.inspect_model(model) lists them."
     )
 
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_cam.aiming import loss_activation
+from keras_cam.aiming import known_activation
 from keras_cam.backend import gradient
 from keras_cam.frozen import replay
 from keras_cam.graph import Cut, cut
@@ -35,6 +35,7 @@ WORDS = {
 }
 EXACT = (AFFINE, AFFINE_NONNEGATIVE, POSITION_DEPENDENT, AFFINE_PER_SAMPLE)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-5, "float16": 2e-3, "bfloat16": 2e-3, "int8": 2e-2}
+HALF_SCALE = 2.0**10  # float16 ends at 6e-8 and 65504: slopes by the pixels are often below, seldom 64 for a logit
 PROBE_SLACK = 50  # random features are harder on rounding than an image's
 PROBE_IMAGES = 8  # too few may all lie on one side of a kink
 OPEN_LENGTH = 5  # stands for an open axis when the head is probed
@@ -54,19 +55,24 @@ class Head:
     activation: str
 
     @property
-    def num_outputs(self) -> int:
-        """How many scores the model gives."""
-        return math.prod(length or 1 for length in self.cut.program.shape(self.cut.logits)[1:])
+    def num_scores(self) -> int:
+        """How many scores there are in the cut."""
+        return self._count(self.cut.logits)
 
     @property
     def is_binary(self) -> bool:
         """Whether one sigmoid unit tells two classes apart."""
-        return self.num_outputs == 1 and self.activation == "sigmoid"
+        return self._count(self.cut.output) == 1 and self.activation == "sigmoid"
+
+    @property
+    def negates(self) -> bool:
+        """Whether one score stands for two classes, class 0 having the negated one."""
+        return self.is_binary and self.num_scores == 1
 
     @property
     def num_classes(self) -> int:
         """How many classes there are to explain."""
-        return 2 if self.is_binary else self.num_outputs
+        return 2 if self.is_binary else self.num_scores
 
     @property
     def layer(self) -> str:
@@ -92,29 +98,38 @@ class Head:
         modes = [getattr(step.operation, "quantization_mode", None) for step in self.cut.program.steps]
         if any(modes):
             return TOLERANCE["int8"]
-        policies = (getattr(step.operation, "compute_dtype", "float32") for step in self.cut.program.steps)
-        return max(TOLERANCE.get(str(policy), TOLERANCE["float32"]) for policy in policies)
+        return max(TOLERANCE.get(dtype, TOLERANCE["float32"]) for dtype in self._dtypes)
+
+    @property
+    def slope_scale(self) -> float:
+        """What a score is multiplied with while slopes are taken, so that those of a float16 model are not zero."""
+        return HALF_SCALE if "float16" in self._dtypes else 1.0
+
+    @cached_property
+    def _dtypes(self) -> set[str]:
+        """What the model computes in."""
+        return {str(getattr(step.operation, "compute_dtype", "float32")) for step in self.cut.program.steps}
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """The model's outputs as float32 (N, classes); where they are logits by its loss, through its activation."""
         if self.activation != self.cut.activation:
             outputs = ops.softmax(outputs) if self.activation == "softmax" else ops.sigmoid(outputs)
-        outputs = ops.cast(ops.reshape(outputs, (-1, self.num_outputs)), "float32")
+        outputs = ops.cast(ops.reshape(outputs, (-1, self._count(self.cut.output))), "float32")
         return ops.concatenate([1 - outputs, outputs], axis=-1) if self.is_binary else outputs
 
     def scores(self, logits: Tensor) -> Tensor:
         """Logits as float32 (N, classes); for one sigmoid unit class 0 has the negated score."""
-        scores = ops.cast(ops.reshape(logits, (-1, self.num_outputs)), "float32")
-        return ops.concatenate([-scores, scores], axis=-1) if self.is_binary else scores
+        scores = ops.cast(ops.reshape(logits, (-1, self.num_scores)), "float32")
+        return ops.concatenate([-scores, scores], axis=-1) if self.negates else scores
+
+    def _count(self, slot: int) -> int:
+        return math.prod(length or 1 for length in self.cut.program.shape(slot)[1:])
 
 
 def find_head(model: keras.Model, **choices: Any) -> Head:
     """Cut a model and say what its head is; arguments and errors as for `keras_cam.graph.cut`."""
     found = cut(model, **choices)
-    activation = found.activation
-    if activation == "linear" and found.per_class:
-        activation = loss_activation(model) or activation
-    return Head(found, activation)
+    return Head(found, known_activation(model, found.activation) if found.per_class else found.activation)
 
 
 def _probe(head: Head) -> str:
@@ -157,7 +172,7 @@ def _respond(head: Head, seed: int, *, signed: bool) -> tuple[list[np.ndarray], 
         logits, frozen = replay(head.cut, {**sides, **dict(zip(entries, points, strict=True))})
         return ops.sum(head.scores(logits)[:, class_index]), (head.scores(logits), frozen)
 
-    gradients, (scores, frozen) = gradient(score, points)
+    gradients, (scores, frozen) = gradient(score, points, head.slope_scale)
     zeros = {slot: ops.zeros_like(point) for slot, point in zip(entries, points, strict=True)}
     bias = head.scores(replay(head.cut, {**sides, **zeros}, frozen)[0])[:, class_index]
     parts = [

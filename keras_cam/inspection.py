@@ -113,7 +113,7 @@ def inspect_model(
     model: keras.Model,
     *,
     output: int | str | None = None,
-    layer: str | None = None,
+    layer: str | keras.layers.Layer | None = None,
     image_input: int | str | None = None,
 ) -> Inspection:
     """Say what is found in a model: feature layers, the one chosen and why, the head, and whether maps are exact.
@@ -123,7 +123,8 @@ def inspect_model(
     Args:
         model: a built Keras model.
         output: which output to explain, by name or index; needed where the model has several.
-        layer: path or name of the layer to take as feature map; default: the last that has a place in the image.
+        layer: path or name of the layer to take as feature map, or the layer itself; default: the last that has a
+            place in the image.
         image_input: which input to explain where several are images; default: the first.
 
     Returns:
@@ -186,9 +187,9 @@ def _feature_layers(cut: Cut) -> list[FeatureLayer]:
     return found
 
 
-def _reason(head: Head, layer: str | None) -> str:
+def _reason(head: Head, layer: str | keras.layers.Layer | None) -> str:
     if layer is not None:
-        return f"asked for by layer={layer!r}"
+        return f"asked for by layer={(layer if isinstance(layer, str) else layer.name)!r}"
     tail = _tail(head.cut)
     reader = f"{type(tail[0].operation).__name__} {tail[0].path!r}" if tail else "the output"
     several = f"{len(head.cut.features)} maps that add up, " if len(head.cut.features) > 1 else ""

@@ -27,7 +27,7 @@ class Mapper:
         model: the Keras model.
         method: how to make maps.
         method_options: what the method is called with.
-        layers: path or name of the layer to map, None for the last that has a place; several are fused.
+        layers: path or name of the layer to map or itself, None for the last that has a place; several are fused.
         augment: as for `Explainer`.
         batch_size: how many changed images a method may run at once.
         verbose: 1 shows the progress of methods that take long.
@@ -39,7 +39,7 @@ class Mapper:
         model: keras.Model,
         method: Method,
         method_options: Mapping[str, Any],
-        layers: Sequence[str | None],
+        layers: Sequence[str | keras.layers.Layer | None],
         augment: Any,
         batch_size: int,
         verbose: int,
@@ -49,17 +49,18 @@ class Mapper:
             raise InvalidOptionError("layer must name a layer, or several. Received: an empty list.")
         if method.at_pixels and len(layers) > 1:
             raise InvalidOptionError(
-                f"This method maps the pixels of the image, whatever the layer. Received: layer={list(layers)!r}."
+                "Maps of several layers are fused cell by cell, and this method maps the pixels of the image. Name one "
+                f"layer, or none. Received: layer={list(layers)!r}."
             )
-        self.functions: list[MapFunction] = [
-            map_function_of(model, method, method_options, layer=layer, **choices) for layer in layers
-        ]
+        self.functions = _by_depth(
+            [map_function_of(model, method, method_options, layer=layer, **choices) for layer in layers]
+        )
         self._versions = [] if augment is None else checked_versions(augment)
         self._batch_size, self._verbose = batch_size, verbose
 
     @property
     def head(self) -> Head:
-        """The cut and the head of the model, at the last layer named."""
+        """The cut and the head of the model, at the deepest layer."""
         return self.functions[-1].head
 
     @property
@@ -125,6 +126,18 @@ class Mapper:
         scaled = [_sharpened(one.maps, index < last) for index, one in enumerate(found)]
         fused = np.max([regrid(maps, grid, finest)[0] for maps, grid in zip(scaled, grids, strict=True)], axis=0)
         return found[-1]._replace(maps=fused, bias=np.full_like(found[-1].bias, np.nan)), finest
+
+
+def _by_depth(functions: list[MapFunction]) -> list[MapFunction]:
+    """The paths to maps in the order in which the model makes their feature maps."""
+    programs = [[f"{step.path}/" for step in function.head.cut.program.steps] for function in functions]
+    whole = max(programs, key=len)  # of custom layers, what is cut first has most of them taken apart
+
+    def place(function: MapFunction) -> int:
+        end = f"{function.head.cut.features[-1].layer}/"
+        return max((index for index, path in enumerate(whole) if path.startswith(end)), default=len(whole))
+
+    return sorted(functions, key=place)
 
 
 def checked_versions(augment: Any) -> tuple[str | float, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -19,14 +19,14 @@ from keras_cam.errors import UnsupportedModelError
 from keras_cam.geometry import Grid, grid_of
 from keras_cam.graph import Cut, describe
 from keras_cam.head import find_head
+from keras_cam.kept import hashable, kept
 from keras_cam.methods import METHODS, Method, check_maps
 from keras_cam.methods.view import View
-from keras_cam.network import Network
+from keras_cam.network import Network, in_parts
 from keras_cam.program import original
 
 Tensor = Any
 CLASSES_AT_ONCE = 16
-KEPT = 64  # compiled paths of one model: a new function as method= is a new path each time
 
 
 class Maps(NamedTuple):
@@ -69,32 +69,35 @@ class MapFunction:
         Args:
             inputs: one array per input of the model, as the model wants them.
             class_indices: int32 (N, C); -1 is an image's most probable class, -2 the second. None: all classes.
-            batch_size: how many changed images a method that changes images may run at once.
+            batch_size: how many changed images a method that changes images may run at once, and how many images times
+                classes one at the pixels or at a layer of the caller's choice.
             verbose: 1 shows the progress of such a method.
 
         Returns:
             The maps and what belongs to them.
         """
-        if class_indices is not None and self.method.compiled:
-            return _fetched(self.tensors(inputs, class_indices))
         if class_indices is None and self._folds:
             return _fetched(self._all(*inputs))
+        compiled, at_once = self.method.compiled, CLASSES_AT_ONCE
+        if compiled and (self.method.at_pixels or self._choices.get("layer") is not None):  # which may be an early one
+            at_once = max(1, min(at_once, batch_size // len(inputs[0])))
+        if class_indices is not None and compiled and (self._folds or class_indices.shape[1] <= at_once):
+            return _fetched(self.tensors(inputs, class_indices))
         tensors = [ops.convert_to_tensor(array) for array in inputs]
         read = self._read(*tensors)
-        if class_indices is not None:
+        if class_indices is None:
+            class_indices = np.tile(np.arange(self.head.num_classes, dtype="int32"), (len(inputs[0]), 1))
+        if not (compiled or self.method.at_pixels):
             return self._stepwise(tensors, read, class_indices, batch_size, verbose)
-        every = np.tile(np.arange(self.head.num_classes, dtype="int32"), (len(inputs[0]), 1))
-        if not (self.method.compiled or self.method.at_pixels):
-            return self._stepwise(tensors, read, every, batch_size, verbose)
-        parts = []
-        for start in range(0, self.head.num_classes, CLASSES_AT_ONCE):
-            some = every[:, start : start + CLASSES_AT_ONCE]
-            if self.method.compiled:
+        parts, columns = [], []
+        for part, new in in_parts(class_indices.shape[1], at_once):
+            some = class_indices[:, part]
+            if compiled:
                 parts.append(_fetched(self._some_of_read(*tensors, *read, some)))
             else:
                 parts.append(self._stepwise(tensors, read, some, batch_size, verbose))
-        columns = zip(*(part[:3] for part in parts), strict=True)
-        maps, bias, indices = (np.concatenate(arrays, axis=1) for arrays in columns)
+            columns.append([array[:, new] for array in parts[-1][:3]])
+        maps, bias, indices = (np.concatenate(arrays, axis=1) for arrays in zip(*columns, strict=True))
         return Maps(maps, bias, indices, parts[0].logits, parts[0].predictions)
 
     def tensors(self, inputs: Sequence[Tensor], class_indices: Tensor) -> tuple[Tensor, ...]:
@@ -164,7 +167,7 @@ class MapFunction:
         else:
             class_indices = _by_rank(scores, class_indices)
             views = [
-                View(self._network, run or _run_at_once, inputs, read, class_indices, index=index, **options)
+                View(self._network, run, inputs, read, class_indices, index=index, **options)
                 for index in range(1 if self.method.joins_features else len(head.cut.features))
             ]
             results = [self.method.function(view, **self._options) for view in views]
@@ -191,13 +194,15 @@ class MapFunction:
     ) -> Any:
         """Run a function of tensors, compiled at its first call."""
         kinds = tuple((len(tensor.shape), keras.backend.standardize_dtype(tensor.dtype)) for tensor in others)
-        if (key, kinds) not in self._pieces:
-            count, end = len(inputs), len(inputs) + len(read)
+        count, end = len(inputs), len(inputs) + len(read)
+
+        def compiled() -> Callable[..., Any]:
             signature = [*self._given, *self._left, *(((None,) * rank, dtype) for rank, dtype in kinds)]
-            self._pieces[key, kinds] = self._compiled(
+            return self._compiled(
                 lambda *given: function(list(given[:count]), list(given[count:end]), *given[end:]), signature
             )
-        return self._pieces[key, kinds](*inputs, *read, *others)
+
+        return kept(self._pieces, (key, kinds), compiled)(*inputs, *read, *others)
 
 
 def check_finite(found: Maps, cut: Cut) -> None:
@@ -225,39 +230,10 @@ def map_function_of(
     """The compiled maps of a model, kept while the model lives."""
     if not isinstance(model, keras.Model):
         return MapFunction(model, method, method_options, **choices)  # which says what is wrong with it
-    kept = _MAP_FUNCTIONS.setdefault(model, {})
-    key = (method, *((name, _hashable(value)) for name, value in {**method_options, **choices}.items()))
-    if key not in kept:
-        kept[key] = MapFunction(model, method, method_options, **choices)
-        if len(kept) > KEPT:
-            del kept[next(iter(kept))]
-    return kept[key].refresh()
-
-
-def _hashable(value: Any) -> Any:
-    """A value as part of a key; what cannot be, such as an array, by which object it is."""
-    return value if isinstance(value, Hashable) else _SameObject(value)
-
-
-class _SameObject:
-    """Equal to itself alone; holds its object, so that no other can take its place in memory."""
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _SameObject) and self._value is other._value
-
-    def __hash__(self) -> int:
-        return id(self._value)
-
-
-def _run_at_once(
-    key: Any, function: Callable[..., Any], inputs: Sequence[Tensor], read: Sequence[Tensor], *others: Tensor
-) -> Any:
-    """Run a function of tensors inside the trace that is being made."""
-    del key
-    return function(inputs, read, *others)
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in method_options.items()}
+    key = (method, *((name, hashable(value)) for name, value in {**options, **choices}.items()))
+    functions = _MAP_FUNCTIONS.setdefault(model, {})
+    return kept(functions, key, lambda: MapFunction(model, method, options, **choices)).refresh()
 
 
 def _fetched(values: Sequence[Tensor]) -> Maps:

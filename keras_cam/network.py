@@ -5,7 +5,7 @@ Everything here is to be traced: `maps` compiles it, whole or in parts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,7 +93,7 @@ class Network:
 
     def _columns(self, matrix: Tensor) -> Tensor:
         """The columns of the classes: one sigmoid unit stands for two, class 0 with the sign turned."""
-        return ops.concatenate([-matrix, matrix], axis=-1) if self.head.is_binary else matrix
+        return ops.concatenate([-matrix, matrix], axis=-1) if self.head.negates else matrix
 
     def check_pixels(self, num_axes: int | None = None) -> None:
         """Raise where the model's input has no pixels, or other axes than so many."""
@@ -134,13 +134,13 @@ class Network:
     def slopes(self, index: int, reading: Reading, weights: Tensor) -> Tensor:
         """Gradient of weighted scores by one feature map (N, C, *grid, K); what comes before it is not run."""
         point, total = self._total(index, reading, weights)
-        (slope,), _ = gradient(lambda points: (total(points[0]), []), [point])
+        (slope,), _ = gradient(lambda points: (total(points[0]), []), [point], self.head.slope_scale)
         return by_class(placed(self.cut.features[index], slope), weights)
 
     def curvatures(self, index: int, reading: Reading, weights: Tensor) -> tuple[Tensor, Tensor]:
         """`slopes`, and in the same form the Hessian times the feature map."""
         point, total = self._total(index, reading, weights)
-        slope, product = hessian_product(total, point)
+        slope, product = hessian_product(total, point, self.head.slope_scale)
         feature = self.cut.features[index]
         return by_class(placed(feature, slope), weights), by_class(placed(feature, product), weights)
 
@@ -195,6 +195,18 @@ def per_class(tensors: Sequence[Tensor], weights: Tensor) -> tuple[list[Tensor],
     """Tensors (N, ...) repeated for each of C classes as (N * C, ...), and weights (N, C, n) as (N * C, n)."""
     _, count, classes = ops.shape(weights)
     return [ops.repeat(tensor, count, axis=0) for tensor in tensors], ops.reshape(weights, (-1, classes))
+
+
+def in_parts(count: int, most: int) -> Iterator[tuple[slice, slice]]:
+    """Parts of one width, at most `most`, that cover a count; with each, what of it the parts before have not had.
+
+    >>> [(part.start, part.stop, new.start) for part, new in in_parts(7, 3)]
+    [(0, 3, 0), (3, 6, 0), (4, 7, 2)]
+    """
+    width = -(-count // -(-count // max(most, 1)))
+    for start in range(0, count, width):
+        first = min(start, count - width)  # one width: what is compiled for each shape is compiled once
+        yield slice(first, first + width), slice(start - first, None)
 
 
 def by_class(tensor: Tensor, weights: Tensor) -> Tensor:

@@ -24,9 +24,13 @@ def softmax(values):
     return odds / odds.sum()
 
 
-def masked_score(score_of, image, mask):
-    """y(X * mask) - y(0): what the picture seen through the mask adds to the score of nothing."""
-    return score_of(image * mask[..., None]) - score_of(np.zeros_like(image))
+def masked_score(score_of, image, mask, baseline=0.0):
+    """y(X_b + mask * (X - X_b)) - y(X_b): what the picture seen through the mask adds to the score of nothing, X_b.
+
+    The papers have X_b = 0; other baselines are ours, for pictures whose nothing is not 0.
+    """
+    empty = np.zeros_like(image) + baseline
+    return score_of(empty + mask[..., None] * (image - empty)) - score_of(empty)
 
 
 def widest_channels(activations, max_channels):
@@ -35,7 +39,7 @@ def widest_channels(activations, max_channels):
     return sorted(range(len(spread)), key=lambda k: (-spread[k], k))[:max_channels]
 
 
-def score_cam(score_of, image, activations, *, max_channels=None):
+def score_cam(score_of, image, activations, *, max_channels=None, baseline=0.0):
     """Score-CAM (Wang et al. 2020, arXiv 1910.01279), the paper's algorithm: softmax over the channels of their scores.
 
     The official code takes the class' probability of the masked input instead, without baseline or softmax; the paper
@@ -43,11 +47,11 @@ def score_cam(score_of, image, activations, *, max_channels=None):
     """
     chosen = widest_channels(activations, max_channels or activations.shape[-1])
     mask = masks(activations, image.shape[:2])
-    weights = softmax([masked_score(score_of, image, mask[..., k]) for k in chosen])
+    weights = softmax([masked_score(score_of, image, mask[..., k], baseline) for k in chosen])
     return weighted_sum(weights, activations[..., chosen])
 
 
-def ss_cam(score_of, image, activations, noise):
+def ss_cam(score_of, image, activations, noise, baseline=0.0):
     """SS-CAM (Wang et al. 2020, arXiv 2006.14255), the variant with noise on the masks.
 
     noise (steps, height, width, K) is added to the masks, which are not clipped again; the softmax over the channels is
@@ -57,12 +61,12 @@ def ss_cam(score_of, image, activations, noise):
     mask = masks(activations, image.shape[:2])
     means = []
     for k in range(activations.shape[-1]):
-        scores = [masked_score(score_of, image, mask[..., k] + one[..., k]) for one in noise]
+        scores = [masked_score(score_of, image, mask[..., k] + one[..., k], baseline) for one in noise]
         means.append(np.mean(scores))
     return weighted_sum(softmax(means), activations)
 
 
-def is_cam(score_of, image, activations, num_steps=10):
+def is_cam(score_of, image, activations, num_steps=10, baseline=0.0):
     """IS-CAM (Naidu et al. 2020, arXiv 2010.03023): the score averaged over masks of strength 1/N, 2/N, ..., 1.
 
     The paper's text could not be had. torch-cam adds the strengths up as it goes (1/N, 3/N, 6/N, ...), which leaves the
@@ -72,5 +76,6 @@ def is_cam(score_of, image, activations, num_steps=10):
     means = []
     for k in range(activations.shape[-1]):
         strengths = [step / num_steps for step in range(1, num_steps + 1)]
-        means.append(np.mean([masked_score(score_of, image, strength * mask[..., k]) for strength in strengths]))
+        scores = [masked_score(score_of, image, strength * mask[..., k], baseline) for strength in strengths]
+        means.append(np.mean(scores))
     return weighted_sum(softmax(means), activations)

@@ -346,7 +346,7 @@ def test_names_for_other_classes(model, names):
 # options
 
 
-@pytest.mark.parametrize("batch_size", [0, -1])
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, None, "32", True])
 def test_batch_size(model, batch_size):
     text = message(InvalidOptionError, explain, model, PICTURE, batch_size=batch_size)
     assert missing(["batch_size", "1 or more", f"{batch_size}"], text) == []

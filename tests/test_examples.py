@@ -104,6 +104,16 @@ def test_one_image_says_what_it_cannot_do(arguments, message, photo, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.fixture(scope="module")
+def one_output(tmp_path_factory):
+    """A file of a network with one number at its end."""
+    path = tmp_path_factory.mktemp("model") / "one.keras"
+    layers = [keras.layers.Conv2D(3, 3, activation="relu", name=name) for name in ("first", "last")]
+    head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1)]
+    keras.Sequential([keras.Input((32, 32, 3)), *layers, *head]).save(path)
+    return path
+
+
 def test_compare_methods_on_a_network_of_its_own_and_on_one_from_a_file(photo, tmp_path):
     done = run("compare_methods.py", "--shapes", 32, "--samples", 2, "--max-channels", 4, "--out", "all", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -123,5 +133,32 @@ def test_compare_methods_on_a_network_of_its_own_and_on_one_from_a_file(photo, t
     assert "guided_backprop              left out: Model " in done.stdout
     assert picture_size(tmp_path / "compare-run" / "sheet.png")[0] == 3 * 240 + 2 * 10
 
-    done = run("compare_methods.py", "--model", model, "--image", photo, "--methods", "no_cam", cwd=tmp_path)
-    assert done.returncode == 1 and "method must be one of" in done.stderr and "Traceback" not in done.stderr
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--methods", "no_cam"), "method must be one of"),
+        (("--methods", "saliency", "--layer", "first", "last"), "Name one layer, or none"),
+        (("--preprocess", "nope"), "--preprocess must be one of convnext, densenet"),
+        (("--model", "missing.keras"), "No model can be loaded from 'missing.keras': File not found"),
+        (("--model", "{photo}"), "No model can be loaded from"),
+        (("--image", "missing.png"), "No such image file. Received: 'missing.png'"),
+    ],
+)
+def test_compare_methods_says_what_it_cannot_do_in_a_line(arguments, message, one_output, photo, tmp_path):
+    given = [word.format(photo=photo) for word in arguments]
+    done = run("compare_methods.py", "--model", one_output, "--image", photo, *given, cwd=tmp_path)
+    assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()[-1]) > len(message)
+
+
+def test_compare_methods_draws_the_rest(one_output, photo, tmp_path):
+    """Pixels have no layers to fuse, and finer_cam needs a second class: that is said, and the sheet is drawn."""
+    methods = ("--methods", "auto", "saliency", "finer_cam", "layer_cam", "--layer", "first", "last")
+    done = run("compare_methods.py", "--model", one_output, "--image", photo, *methods, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for method, words in (("saliency", "Name one layer"), ("finer_cam", "needs two classes")):
+        assert any(
+            line.startswith(method) and "left out" in line and words in line for line in done.stdout.splitlines()
+        )
+    assert picture_size(tmp_path / "compare-run" / "sheet.png")[0] == 3 * 240 + 2 * 10

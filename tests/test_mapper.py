@@ -4,11 +4,12 @@ import keras
 import numpy as np
 import pytest
 import reference
+import zoo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from keras_cam import explain
+from keras_cam import explain, inspect_model
 from keras_cam.axes import Axis
 from keras_cam.errors import InvalidOptionError
 from keras_cam.geometry import Grid, even_grid
@@ -108,6 +109,64 @@ def test_fused_layers_as_the_paper_where_grids_share_the_picture_evenly():
     np.testing.assert_allclose(found.maps[0, 0], wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["layer_cam", "auto"])
+def test_the_order_in_which_layers_are_named_does_not_matter(method):
+    model, pictures = network(), images()
+    ordered = explain(model, pictures, classes="top2", method=method, layer=["shallow", "middle", "deep"])
+    for names in (["deep", "middle", "shallow"], ["middle", "deep", "shallow"]):
+        found = explain(model, pictures, classes="top2", method=method, layer=names)
+        assert found.layer == ordered.layer == "shallow + middle + deep" and found.head == ordered.head
+        np.testing.assert_array_equal(found.maps, ordered.maps)
+
+
+def test_layers_inside_custom_layers_are_ordered_too():
+    name = "backbone is a custom layer"
+    model, inputs = zoo.model(name), zoo.inputs(name)
+    last = explain(model, inputs).layer
+    shallow = f"{last.split('/')[0]}/inner_1"
+    found = explain(model, inputs, method="layer_cam", layer=[last, "inner_1"])
+    assert found.layer == f"{shallow} + {last}"
+    custom = next(layer for layer in model.layers if layer.name == last.split("/")[0])
+    paths = [f"{last}/{custom.conv_2.name}", shallow]
+    by_path, by_object = (
+        explain(model, inputs, method="layer_cam", layer=several) for several in (paths, [custom.conv_2, custom.conv_1])
+    )
+    assert by_object.layer == by_path.layer == " + ".join(paths[::-1])
+    np.testing.assert_array_equal(by_object.maps, by_path.maps)
+
+
+def test_layers_themselves_may_be_named():
+    """By the object, nested ones and several as well."""
+    inner = network()
+    inputs = keras.Input((*IMAGE, 3))
+    model = keras.Model(inputs, keras.Model(inner.inputs, inner.outputs, name="inner")(layers.Rescaling(0.5)(inputs)))
+    pictures = images(1)
+    for names in ("middle", ["deep", "shallow"]):
+        objects = inner.get_layer(names) if isinstance(names, str) else [inner.get_layer(name) for name in names]
+        by_name, found = (explain(model, pictures, method="layer_cam", layer=layer) for layer in (names, objects))
+        assert found.layer == by_name.layer
+        np.testing.assert_array_equal(found.maps, by_name.maps)
+    chosen = inspect_model(model, layer=inner.get_layer("middle"))
+    assert chosen.reason == "asked for by layer='middle'"
+    assert [layer.path for layer in chosen.layers if layer.chosen] == ["inner/middle"]
+
+
+def test_layers_that_are_none():
+    model, pictures = network(), images(1)
+    for layer, words in (
+        (network().get_layer("deep"), "has no layer object 'deep' on the way"),
+        (model.layers[-1], r"layer object 'dense.*' has shape \(None, 3\) and no place"),
+        (2, r"Received: 2\. .*model.layers\[number\]"),
+        ([1, 2], r"Received: 1\. .*model.layers\[number\]"),
+        (2.5, "Received: 2.5"),
+    ):
+        with pytest.raises(InvalidOptionError, match=words):
+            explain(model, pictures, layer=layer)
+    np.testing.assert_array_equal(
+        explain(model, pictures, layer=model.layers[2]).maps, explain(model, pictures, layer="middle").maps
+    )
+
+
 def test_layers_of_one_place_and_of_none():
     model, pictures = network(), images(1)
     both = explain(model, pictures, classes=0, method="grad_cam", layer=["deep"])
@@ -186,9 +245,10 @@ def test_a_signal_is_mirrored_in_time():
     np.testing.assert_allclose(found.maps, (plain.maps + back) / 2, atol=1e-6)
 
 
-def test_pixels_have_no_layers_to_fuse():
-    with pytest.raises(InvalidOptionError, match="pixels"):
-        explain(network(), images(1), method="saliency", layer=["shallow", "deep"])
+@pytest.mark.parametrize("method", ["saliency", "guided_grad_cam"])
+def test_pixels_have_no_layers_to_fuse(method):
+    with pytest.raises(InvalidOptionError, match=r"pixels of the image\. Name one layer, or none"):
+        explain(network(), images(1), method=method, layer=["shallow", "deep"])
 
 
 def test_options_that_are_arrays():

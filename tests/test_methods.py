@@ -108,9 +108,13 @@ def smooth_grad_cam_plus_plus(one, samples, noise, seed):
     return reference.smooth_grad_cam_plus_plus(one.features, [one.slope_of(copy, at=FEATURES) for copy in copies])
 
 
-def finer_cam(one, references=3, strength=1.0):
+def finer_cam(one, references=3, strength=1.0, against=None):
     others = reference.similar_classes(one.scores, one.class_index, references)
+    if against is not None:
+        others = [other for other in np.atleast_1d(against) if other != one.class_index]
     slopes = jacobian(one.network, one.image, at=FEATURES)
+    if not others:
+        return np.zeros(one.features.shape[:2])
     return reference.finer_cam(one.features, slopes, one.class_index, others, alpha=strength)
 
 
@@ -130,8 +134,20 @@ def full_grad(one):
 
 
 def integrated_gradients(one, samples, baseline=0.0):
-    empty = np.full_like(one.image, baseline)
+    empty = np.zeros_like(one.image) + baseline
     return reference_pixels.integrated_gradients(one.slope_of, one.image, empty, samples)
+
+
+def score_cam(one, **options):
+    return reference_perturbation.score_cam(one.score_of, one.image, one.features, **options)
+
+
+def ss_cam(one, baseline=0.0, **noise):
+    return reference_perturbation.ss_cam(one.score_of, one.image, one.features, noise_of_masks(one, **noise), baseline)
+
+
+def is_cam(one, samples, baseline=0.0):
+    return reference_perturbation.is_cam(one.score_of, one.image, one.features, samples, baseline)
 
 
 NOISE = {"samples": 3, "noise": 0.2, "seed": 5}
@@ -149,17 +165,9 @@ REFERENCES = {
     "smooth_grad_cam_plus_plus": (smooth_grad_cam_plus_plus, NOISE),
     "eigen_cam": (lambda one: reference.eigen_cam(one.features), {}),
     "eigen_grad_cam": (lambda one: reference.eigen_grad_cam(one.features, one.slopes), {}),
-    "score_cam": (lambda one: reference_perturbation.score_cam(one.score_of, one.image, one.features), {}),
-    "ss_cam": (
-        lambda one, **noise: reference_perturbation.ss_cam(
-            one.score_of, one.image, one.features, noise_of_masks(one, **noise)
-        ),
-        MASK_NOISE,
-    ),
-    "is_cam": (
-        lambda one, samples: reference_perturbation.is_cam(one.score_of, one.image, one.features, samples),
-        {"samples": 4},
-    ),
+    "score_cam": (score_cam, {}),
+    "ss_cam": (ss_cam, MASK_NOISE),
+    "is_cam": (is_cam, {"samples": 4}),
     "ablation_cam": (ablation_cam, {}),
     "saliency": (lambda one: reference_pixels.saliency(one.slope_of(one.image)), {}),
     "smooth_grad": (
@@ -199,21 +207,48 @@ def test_agrees_with_the_paper(method, head, seed):
     assert_agrees(head, seed, "auto" if method == "cam" and head != "gap" else method, reference_of, options)
 
 
+COLOUR = np.array([0.4, -1.3])  # one number for each channel of the pictures
+PICTURE = PICTURES[0].astype("float64")
 OTHER_OPTIONS = {
     "nearest class alone": ("finer_cam", finer_cam, {"references": 1, "strength": 0.5}),
     "more references than there are": ("finer_cam", lambda one, references: finer_cam(one), {"references": 9}),
-    "two channels": (
-        "score_cam",
-        lambda one, **options: reference_perturbation.score_cam(one.score_of, one.image, one.features, **options),
-        {"max_channels": 2},
-    ),
-    "from another picture": ("integrated_gradients", integrated_gradients, {"samples": 3, "baseline": 0.4}),
+    "told from one class": ("finer_cam", finer_cam, {"against": 1}),
+    "told from two classes": ("finer_cam", finer_cam, {"against": [2, 0], "strength": 0.7}),
+    "two channels": ("score_cam", score_cam, {"max_channels": 2}),
+    "masks over another number": ("score_cam", score_cam, {"baseline": 0.4}),
+    "masks over a colour": ("score_cam", score_cam, {"baseline": COLOUR, "max_channels": 3}),
+    "masks over another picture": ("score_cam", score_cam, {"baseline": PICTURE}),
+    "noisy masks over a number": ("ss_cam", ss_cam, {**MASK_NOISE, "baseline": -0.6}),
+    "noisy masks over a colour": ("ss_cam", ss_cam, {**MASK_NOISE, "baseline": COLOUR}),
+    "faded masks over a colour": ("is_cam", is_cam, {"samples": 3, "baseline": COLOUR}),
+    "from another number": ("integrated_gradients", integrated_gradients, {"samples": 3, "baseline": 0.4}),
+    "from a colour": ("integrated_gradients", integrated_gradients, {"samples": 3, "baseline": COLOUR}),
+    "from another picture": ("integrated_gradients", integrated_gradients, {"samples": 3, "baseline": PICTURE}),
 }
 
 
+@pytest.mark.filterwarnings("ignore::keras_cam.CAMWarning")  # a class told from itself, a picture from itself
 @pytest.mark.parametrize("name", OTHER_OPTIONS)
 def test_agrees_with_other_options(name):
     assert_agrees("flatten", 0, *OTHER_OPTIONS[name])
+
+
+@pytest.mark.parametrize("method", ["score_cam", "ss_cam", "is_cam", "integrated_gradients"])
+def test_a_baseline_is_what_the_model_is_fed(method):
+    """A network fed [-1, 1], and the same behind Rescaling fed 0..255: middle gray is 0 here and 127.5 there."""
+    _, model = tiny("flatten", 0)
+    inputs = keras.Input(PICTURES.shape[1:])
+    behind = keras.Model(inputs, model(layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)))
+    pictures = np.random.default_rng(3).uniform(-1, 1, PICTURES.shape).astype("float32")
+    options = {} if method == "score_cam" else {"samples": 3}
+    direct = explain(model, pictures, classes="all", method=method, baseline=0, **options).maps
+    scaled = (pictures + 1) * 127.5
+    rescaled, black = (
+        explain(behind, scaled, classes="all", method=method, value_range=(0, 255), **options, **given).maps
+        for given in ({"baseline": np.full(2, 127.5)}, {})
+    )
+    np.testing.assert_allclose(rescaled, direct, rtol=0, atol=2e-5 * np.abs(direct).max())
+    assert np.abs(black - direct).max() > 1e-2 * np.abs(direct).max()
 
 
 @pytest.mark.parametrize("target", ["probability", "rest"])

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from benchmarks.faithfulness import area, deletion, drop_and_increase, exchanged, insertion, ranked_pixels
 from benchmarks.forward_passes import CONTROL, Cost, measure_costs, scaled_down
 from benchmarks.method_quality import BASELINE, BRIGHTNESS, FLIPPED, FUSED, SHALLOW_ROWS, drawn_head, measure, with_head
-from benchmarks.methods_page import WORDS, cost_cell, cost_tables, fill, gain_cell, quality_tables, rounded
+from benchmarks.methods_page import WORDS, cost_cell, cost_tables, fill, gain_cell, paper_of, quality_tables, rounded
 from benchmarks.scenes import draw_scenes
 from benchmarks.small_networks import build_network, train
 from keras_cam import METHODS
@@ -58,7 +58,8 @@ def test_drop_and_increase_by_hand():
 
 def test_costs_of_units_add_up_to_the_whole():
     plain = Cost("net", 1, "grad_cam", np.array([1.0, 1.2, 1.1]))
-    assert_allclose(plain.per_unit, [1.05, 1.1, 1.15]) and plain.in_all == 1.1
+    assert_allclose(plain.per_unit, [1.05, 1.1, 1.15])
+    assert_allclose(plain.in_all, 1.1)
     assert cost_cell(plain) == "1.10 (1.05 to 1.15)"
     parts = Cost("net", 8, "score_cam", np.array([5.0, 9.0, 7.0]), units=4, whole=100)
     assert_allclose(parts.per_unit, [1.25, 1.5, 1.75])
@@ -133,6 +134,17 @@ def test_tiny_run_fills_the_tables():
 def test_gains_count_better_and_worse_networks():
     assert gain_cell(np.array([0.1, 0.2, -0.03])) == "+0.09 (2:1)"
     assert gain_cell(np.array([0.001, -0.002])) == "same"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_page_has_a_row_for_every_method(name):
+    """With the words and the cost that the table of methods has now, in both tables; measured when it was measured."""
+    text, method, words = (PROJECT / "docs" / "methods.md").read_text("utf-8"), METHODS[name], WORDS[name]
+    at = "pixels" if method.at_pixels else "cells"
+    cells = (paper_of(name), words.weighs, at, words.tells_classes, words.needs or "-", method.cost)
+    assert text.count(f"\n| {' | '.join(cells)} | ") == 1
+    costs = text.partition("<!-- cost by benchmarks/methods.py -->")[2].partition("<!-- end of cost -->")[0]
+    assert costs.count(f"\n| {name} | {method.cost} | ") == 1
 
 
 def test_the_page_has_a_place_for_every_table():

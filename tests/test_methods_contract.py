@@ -15,7 +15,7 @@ from test_methods import REFERENCES, WITHOUT_REFERENCE, far
 from test_zoo import state_of
 from zoo_parts import HEIGHT, WIDTH, after_pooling, backbone, chain, dense, gap, under
 
-from keras_cam import METHODS, Explainer, explain
+from keras_cam import METHODS, Explainer, explain, targets
 from keras_cam.errors import InvalidOptionError, UnsupportedModelError
 from keras_cam.methods import Method
 
@@ -89,6 +89,43 @@ def test_every_method_keeps_the_contract(method, kind, precision):
     )
 
 
+# float16 has nothing below 6e-8, and few digits below 6e-5
+
+
+def of_bytes(precision, outputs):
+    """A network that rescales 0..255, and a head for 48 x 64 cells."""
+
+    def build():
+        inputs = keras.Input((48, 64, 3))
+        x = layers.Conv2D(4, 3, padding="same", activation="relu", name="cells")(layers.Rescaling(1 / 255)(inputs))
+        return keras.Model(inputs, outputs(x))
+
+    model = under(precision, build)()
+    zoo.randomize(model)
+    return model
+
+
+HEADS_OF_BYTES = {
+    "classifier": (lambda x: layers.Dense(3)(layers.Dense(5, activation="tanh")(gap()(x))), {"classes": 1}),
+    "segmentation": (lambda x: layers.Conv2D(3, 1)(x), {"target": targets.segmentation(1)}),
+}
+
+
+@pytest.mark.parametrize("head", HEADS_OF_BYTES)
+@pytest.mark.parametrize("method", ["auto", "hires_cam", "grad_cam", "shapley_cam", "saliency", "full_grad"])
+def test_small_slopes_are_not_lost_in_float16(method, head):
+    outputs, options = HEADS_OF_BYTES[head]
+    images = np.random.default_rng(4).uniform(0, 255, (2, 48, 64, 3)).astype("float32")
+    half, exact = (
+        explain(of_bytes(precision, outputs), images, method=method, **options).maps
+        for precision in ("mixed_float16", "float32")
+    )
+    assert (half == 0).mean() <= (exact == 0).mean() + 1e-3
+    assert (
+        np.sqrt(np.mean((half - exact) ** 2) / np.mean(exact**2)) < 0.02
+    )  # a ReLU here and there is on the other side
+
+
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if not method.compiled])
 def test_maps_do_not_depend_on_how_many_are_run_at_once(method):
     """Nor does their noise, which is that of the seed."""
@@ -99,6 +136,11 @@ def test_maps_do_not_depend_on_how_many_are_run_at_once(method):
         other = explain(model, IMAGES, classes="all", method=method, seed=1, **options).maps
         assert np.abs(other - maps[0]).max() > 1e-3 * np.abs(maps[0]).max()
 
+
+SAMPLED = [name for name, method in METHODS.items() if "samples" in method.options]
+NOISY = [name for name, method in METHODS.items() if "noise" in method.options]
+MASKING = [name for name, method in METHODS.items() if "max_channels" in method.options]
+BASED = [name for name, method in METHODS.items() if "baseline" in method.options]
 
 # the table
 
@@ -116,7 +158,7 @@ def test_every_method_is_documented_and_has_a_reference(method):
     if method in WITHOUT_REFERENCE:
         return
     first_author, *_ = entry.paper.split()
-    assert first_author in words or "pytorch-grad-cam" in words or "same" in words
+    assert first_author in words or "pytorch-grad-cam" in words
     for number in entry.paper.split("arXiv ")[1:]:
         assert number in words
     assert any(callable(getattr(one, method, None)) for one in (reference, reference_perturbation, reference_pixels))
@@ -184,11 +226,56 @@ def test_errors_say_what_there_is():
         Explainer(model, method="score_cam", samples=3)
     with pytest.raises(InvalidOptionError, match=r"noise"):
         Explainer(model, method="grad_cam", noise=3)
-    wrong = {"smooth_grad": {"samples": 0}, "ss_cam": {"samples": 0}, "score_cam": {"max_channels": 0}}
-    for method, options in {**wrong, "integrated_gradients": {"samples": 0}, "finer_cam": {"references": 0}}.items():
-        (name,) = options
-        with pytest.raises(InvalidOptionError, match=f"{name}.*1 or more|{name}=0"):
-            explain(model, IMAGES, method=method, **options)
+
+
+WRONG = [  # method, option, value, words of the error
+    *(
+        (method, "samples", value, "whole number, 1 or more")
+        for method in SAMPLED
+        for value in (0, 2.5, "3", None, True)
+    ),
+    *((method, "noise", value, "finite number, 0 or more") for method in NOISY for value in (-0.1, "loud", np.nan)),
+    *((method, "seed", value, "whole number, 0 or more") for method in (*NOISY, "random_cam") for value in (-1, 0.5)),
+    *((method, "max_channels", value, "whole number, 1 or more") for method in MASKING for value in (0, "3", 2.5)),
+    *(("finer_cam", "references", value, "whole number, 1 or more") for value in (0, [2], 1.5)),
+    *(("finer_cam", "against", value, "whole number, 0 or more") for value in ("cat", [0.5], -1)),
+    *(("finer_cam", "against", value, "3 classes, 0 to 2") for value in (3, [0, 9], [])),
+    *(("finer_cam", "strength", value, "finite number") for value in ("much", np.inf)),
+    *(
+        (method, "baseline", value, rf"broadcasts to one image.*\({HEIGHT}, {WIDTH}, 3\).*Received")
+        for method in BASED
+        for value in (np.ones(5), np.ones((2, HEIGHT, WIDTH, 3)), np.nan, "black", None, [[1.0], [1.0, 2.0]])
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "name", "value", "words"), WRONG)
+def test_options_that_are_none_are_named(method, name, value, words):
+    with pytest.raises(InvalidOptionError, match=f"^{name} must.*{words}"):
+        explain(model_of("functional", "float32"), IMAGES, method=method, **{name: value})
+
+
+@pytest.mark.parametrize("method", BASED)
+def test_a_baseline_may_be_a_tensor(method):
+    model, options = model_of("functional", "float32"), few(method)
+    colours = np.array([0.1, 0.5, 0.9], "float32")
+    forms = (
+        colours,
+        colours.tolist(),
+        ops.convert_to_tensor(colours),
+        np.broadcast_to(colours, (1, *IMAGES.shape[1:])),
+    )
+    maps = [explain(model, IMAGES, method=method, baseline=form, **options).maps for form in forms]
+    for one in maps[1:]:
+        np.testing.assert_array_equal(one, maps[0])
+
+
+def test_options_of_ones_own_method_are_keyword_only():
+    def powered(view, power=1.0):
+        return view.features[..., 0] ** power
+
+    with pytest.raises(InvalidOptionError, match=r"keyword-only: write def powered\(view, \*, power\).*'power'"):
+        explain(model_of("functional", "float32"), IMAGES, method=powered, power=2)
 
 
 # other ranks and models

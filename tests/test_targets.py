@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_cam import explain, targets
-from keras_cam.errors import InvalidOptionError
+from keras_cam import CAMWarning, Explainer, explain, targets
+from keras_cam.errors import InvalidOptionError, UnsupportedModelError
+from keras_cam.targets import Target
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(size=(3, 12, 16, 3)).astype("float32")
@@ -65,6 +66,114 @@ def test_the_probability_of_a_model_that_gives_logits_is_that_of_its_loss():
     found = explain(model, IMAGES, target="probability", method="hires_cam")
     np.testing.assert_allclose(found.logits, softmax / softmax.sum(axis=1, keepdims=True), atol=1e-5)
     np.testing.assert_allclose(found.probabilities, found.logits, atol=1e-6)
+
+
+# one sigmoid unit: two classes, with logits -z and z and probabilities 1 - p and p
+
+
+def one_unit_and_two():
+    """The same probabilities from one sigmoid unit and from two softmax units."""
+    unit, pair = classifier(units=1, activation="sigmoid"), classifier(units=2)
+    *body, kernel, bias = unit.get_weights()
+    pair.set_weights([*body, np.concatenate([-kernel, kernel], axis=1) / 2, np.concatenate([-bias, bias]) / 2])
+    return unit, pair
+
+
+@pytest.mark.parametrize("method", ["auto", "hires_cam", "ablation_cam", "saliency", "score_cam"])
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_the_probability_of_one_unit_is_that_of_two(method, from_logits):
+    unit, pair = one_unit_and_two()
+    if from_logits:
+        linear = classifier(units=1, activation=None)
+        linear.set_weights(unit.get_weights())
+        linear.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
+        unit = linear
+    one, two = (explain(model, IMAGES, classes="all", method=method, target="probability") for model in (unit, pair))
+    np.testing.assert_allclose(one.logits, pair.predict(IMAGES, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(one.probabilities, one.logits, atol=1e-6)
+    if method != "auto":  # whose gates are frozen: sigmoid and softmax are taken apart in different ways
+        np.testing.assert_allclose(one.maps, two.maps, atol=5e-5 * np.abs(two.maps).max())
+    else:
+        assert one.completeness.min() > 1 - 1e-5
+    top = explain(unit, IMAGES, method=method, target="probability").class_indices[:, 0]
+    np.testing.assert_array_equal(top, two.probabilities.argmax(axis=1))
+
+
+def test_the_margin_of_one_unit_is_twice_its_logit_both_ways():
+    unit, _ = one_unit_and_two()
+    plain = explain(unit, IMAGES, classes="all")
+    for target in (targets.margin(), targets.margin(0), targets.margin(1)):
+        for class_index in {0, 1} - {0: {0}, 1: {1}}.get(target.function.parameters[0], set()):
+            found = explain(unit, IMAGES, classes=class_index, target=target)
+            np.testing.assert_allclose(found.logits[:, class_index], 2 * plain.logits[:, class_index], atol=1e-6)
+            np.testing.assert_allclose(found.maps[:, 0], 2 * plain.maps[:, class_index], atol=1e-5)
+            assert found.completeness.min() > 1 - 1e-5
+            np.testing.assert_allclose(found.probabilities, plain.probabilities, atol=1e-6)
+    best = explain(unit, IMAGES, target=targets.margin())
+    np.testing.assert_array_equal(best.class_indices, explain(unit, IMAGES).class_indices)
+
+
+def test_the_value_of_one_sigmoid_unit_up_and_down():
+    unit, _ = one_unit_and_two()
+    values = unit.predict(IMAGES, verbose=0)
+    for target, sign in (("increase", 1), ("decrease", -1)):
+        found = explain(unit, IMAGES, target=target)
+        np.testing.assert_allclose(found.logits, sign * values, atol=1e-6)
+        assert found.completeness.min() > 1 - 1e-5 and found.title(0).startswith(target)
+
+
+def test_a_target_of_probabilities():
+    """What a function makes of them; and of the two of one unit."""
+    odds = Target("odds", lambda p: p / (1 - p), "probabilities", per_class=True)
+    for model in (classifier(), *one_unit_and_two()):
+        found = explain(model, IMAGES, classes="all", method="grad_cam", target=odds)
+        np.testing.assert_allclose(found.logits, found.probabilities / (1 - found.probabilities), rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["auto", "grad_cam"])
+def test_a_margin_of_a_class_over_itself_is_named(method):
+    """A class that is predicted, say: its map is zero, and no dead ReLU is to blame."""
+    model = classifier()
+    predicted = int(explain(model, IMAGES[:1]).class_indices[0, 0])
+    with pytest.warns(CAMWarning, match=f"the margin of 'class {predicted}' over itself.*classes="):
+        found = explain(model, IMAGES[:1], method=method, target=targets.margin(predicted), classes=predicted)
+    assert not found.maps.any()
+
+
+MASK = np.eye(12, 16)
+SAME = [
+    *(targets.margin, lambda: targets.margin(2), targets.rest, lambda: targets.segmentation(1)),
+    *(lambda: targets.segmentation(1, "predicted"), lambda: targets.segmentation(1, MASK)),
+    *(lambda: targets.box_score(3, 1, "cls_logits"), lambda: targets.similarity(np.arange(1.0, 4))),
+]
+
+
+def test_targets_that_are_made_twice_are_one():
+    made = [make() for make in SAME]
+    assert [make() for make in SAME] == made and len(set(made)) == len({*made, *(make() for make in SAME)}) == 8
+    assert targets.segmentation(1, MASK) != targets.segmentation(1, MASK[::-1])
+    assert targets.box_score(3, 1) != targets.box_score(3, 1, "cls_logits")
+
+
+def test_a_target_in_the_call_is_compiled_once():
+    model = classifier()
+    first, second, other = (
+        Explainer(model, method="grad_cam", target=targets.margin(index))._mapper.functions[0] for index in (2, 2, 1)
+    )
+    assert first is second and first is not other
+
+
+def test_a_mask_is_read_when_the_target_is_made():
+    model, mask = segmenter(), np.zeros((12, 16))
+    mask[2:6, 3:9] = 1
+    target = targets.segmentation(1, mask)
+    before = explain(model, IMAGES, target=target).maps
+    mask[:] = 1
+    np.testing.assert_array_equal(explain(model, IMAGES, target=target).maps, before)
+    assert np.abs(explain(model, IMAGES, target=targets.segmentation(1, mask)).maps - before).max() > 0
+
+
+# regressions and functions
 
 
 def test_a_regression_up_and_down():
@@ -193,14 +302,59 @@ def test_shapley_cam_with_its_own_target_differs_from_grad_cam():
     [
         ("likelihood", "must be one of 'logit', 'probability'"),
         (3, "must be one of"),
+        (np.ones(3), "must be one of"),
         (targets.margin(7), "has 3 classes"),
         (lambda outputs: ops.sum(outputs), "one number per image"),
+        (lambda outputs: ops.convert_to_numpy(outputs)[0, :2], "one number per image"),
         (targets.similarity(np.ones(5)), "gives 3 numbers"),
+        (targets.box_score(0, 0, "cls_logits"), r"gives \(None, 3\). Received: output='cls_logits'"),
+        (targets.box_score(0, 0), r"an output \(None, 3\)"),
     ],
 )
 def test_targets_that_are_none(target, words):
     with pytest.raises(InvalidOptionError, match=words):
         explain(classifier(), IMAGES, target=target)
+
+
+BOXES = "'bbox_regression' \\(None, 80, 4\\), 'cls_logits' \\(None, 80, 2\\)"
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (targets.box_score(3, 1), f"gives {BOXES}. Received: output=None. Choose one with targets.box_score"),
+        (targets.box_score(3, 1, "classes"), f"gives {BOXES}. Received: output='classes'"),
+        (targets.box_score(9999, 1, "cls_logits"), r"box 9999 and class 1 of an output \(None, 80, 2\)"),
+        (targets.box_score(3, 2, "cls_logits"), "box 3 and class 2"),
+        (targets.similarity(np.ones(4)), f"gives {BOXES}.*output="),
+        ("increase", "has 2 outputs.*'cls_logits'.*output="),
+        (lambda outputs: outputs["classes"], r"Target 'target' failed on outputs \(1, 80, 4\).*KeyError: 'classes'"),
+    ],
+)
+def test_targets_that_a_detector_has_not(target, words):
+    with pytest.raises((InvalidOptionError, UnsupportedModelError), match=words):
+        explain(detector(), np.zeros((1, 16, 16, 3)), target=target)
+
+
+def test_an_error_inside_a_target_is_told_with_its_own_words():
+    def broken(outputs):
+        raise OSError("no such table")
+
+    with pytest.raises(InvalidOptionError, match=r"Target 'broken' failed.*OSError: no such table") as caught:
+        explain(classifier(), IMAGES, target=broken)
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+@pytest.mark.usefixtures("tf")
+def test_an_error_of_a_target_while_it_is_compiled_is_told_too():
+    """What runs on tensors with values alone."""
+    with pytest.raises(InvalidOptionError, match=r"^Target 'target' failed on outputs \(None, 3\).*'numpy'$"):
+        explain(classifier(), IMAGES, target=lambda outputs: ops.convert_to_tensor(outputs[:, 0].numpy()))
+
+
+def test_a_margin_needs_two_classes():
+    with pytest.raises(InvalidOptionError, match=r"has 1 class\. Received: targets.margin\(\)"):
+        explain(classifier(units=1, activation=None), IMAGES, target=targets.margin())
 
 
 def test_targets_that_cannot_be():
@@ -209,6 +363,12 @@ def test_targets_that_cannot_be():
         lambda: targets.similarity([[1.0, np.nan]]),
         lambda: targets.segmentation(0, "everywhere"),
         lambda: targets.segmentation(0, np.zeros((4, 4))),
+        lambda: targets.margin("cat"),
+        lambda: targets.margin(-1),
+        lambda: targets.margin(True),
+        lambda: targets.segmentation("road"),
+        lambda: targets.box_score(1.5, 0),
+        lambda: targets.box_score(0, None),
     ):
         with pytest.raises(InvalidOptionError):
             make()
@@ -216,3 +376,5 @@ def test_targets_that_cannot_be():
         explain(segmenter(), IMAGES, target=targets.segmentation(3))
     with pytest.raises(InvalidOptionError, match="a mask"):
         explain(segmenter(), IMAGES, target=targets.segmentation(1, np.ones((5, 5))))
+    with pytest.raises(InvalidOptionError, match="One mask serves all images"):
+        explain(segmenter(), IMAGES, target=targets.segmentation(1, np.ones((3, 12, 16))))

@@ -46,8 +46,9 @@ class Method:
         function: takes a `View` and its own options by keyword; returns maps (N, C, *grid), or (N, C, H, W) at the
             pixels; or `(maps, biases)` where mean(map) + bias is the score.
         paper: where it was published.
-        cost: in forward passes of the whole model; K channels, n samples, "backward" a pass back through all of it,
-            "head" a pass through what comes after the feature map, "layers" some work on the output of every layer.
+        cost: in forward passes of the whole model; K channels, n samples, C classes, "backward" a pass back through all
+            of it, "head" a pass through what comes after the feature map, "layers" some work on the output of every
+            layer.
         at_pixels: whether its maps are at the pixels of the image, rather than at the cells of the feature map.
         compiled: whether it is traced whole, into one function with the forward pass; else it is called as it stands,
             on tensors with values, and what it asks of its view is compiled.
@@ -96,24 +97,24 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "is_cam": _looped(is_cam, "Naidu et al. 2020, arXiv 2010.03023", "1 + n K, n = 10"),
         "ablation_cam": _looped(ablation_cam, "Desai and Ramaswamy 2020, WACV", "1 + K head"),
         "random_cam": Method(random_cam, "none: a baseline", "1"),
-        "saliency": Method(saliency, "Simonyan et al. 2013, arXiv 1312.6034", "1 + 1 backward", at_pixels=True),
+        "saliency": Method(saliency, "Simonyan et al. 2013, arXiv 1312.6034", "1 + C (1 + backward)", at_pixels=True),
         "smooth_grad": _looped(
-            smooth_grad, "Smilkov et al. 2017, arXiv 1706.03825", "1 + n (1 + backward), n = 25", at_pixels=True
+            smooth_grad, "Smilkov et al. 2017, arXiv 1706.03825", "1 + n C (1 + backward), n = 25", at_pixels=True
         ),
         "integrated_gradients": _looped(
             integrated_gradients,
             "Sundararajan et al. 2017, arXiv 1703.01365",
-            "1 + n (1 + backward), n = 25",
+            "1 + n C (1 + backward), n = 25",
             at_pixels=True,
         ),
         "full_grad": Method(
-            full_grad, "Srinivas and Fleuret 2019, arXiv 1905.00780", "2 + backward + layers", at_pixels=True
+            full_grad, "Srinivas and Fleuret 2019, arXiv 1905.00780", "1 + C (1 + backward + layers)", at_pixels=True
         ),
         "guided_backprop": Method(
-            guided_backprop, "Springenberg et al. 2014, arXiv 1412.6806", "2 + backward", at_pixels=True
+            guided_backprop, "Springenberg et al. 2014, arXiv 1412.6806", "1 + C (1 + backward)", at_pixels=True
         ),
         "guided_grad_cam": Method(
-            guided_grad_cam, "Selvaraju et al. 2017, arXiv 1610.02391", "2 + backward + head", at_pixels=True
+            guided_grad_cam, "Selvaraju et al. 2017, arXiv 1610.02391", "1 + head + C (1 + backward)", at_pixels=True
         ),
     }
 )
@@ -148,6 +149,12 @@ def find_method(method: Any, options: Mapping[str, Any]) -> Method:
     unknown = sorted(set(options) - set(found.options))
     if unknown:
         name = method if isinstance(method, str) else getattr(found.function, "__name__", "the method")
+        positional = [option for option in unknown if option in inspect.signature(found.function).parameters]
+        if positional:
+            raise InvalidOptionError(
+                f"Options of a method are keyword-only: write def {name}(view, *, {', '.join(positional)}). Received: "
+                f"{', '.join(map(repr, positional))}, which can be given by place as well."
+            )
         raise InvalidOptionError(
             f"There is no option {', '.join(map(repr, unknown))}: neither an option of keras_cam.Explainer nor one of "
             f"method {name!r}, which has {', '.join(map(repr, found.options)) or 'none of its own'}."

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_cam.methods.gradient import weighted
+from keras_cam.methods.options import whole_number
 from keras_cam.methods.view import View
 
 Tensor = Any
@@ -74,6 +75,7 @@ def random_cam(view: View, *, seed: int = 0) -> Tensor:
     Returns:
         (N, C, *grid).
     """
+    seed = whole_number("seed", seed, 0)
     shape = (view.all_scores.shape[-1], view.features.shape[-1])
     weights = keras.random.uniform(shape, -1.0, 1.0, dtype="float32", seed=seed)
     return weighted(view.features, ops.take(weights, view.class_indices, axis=0))

@@ -6,12 +6,14 @@ number, and is left out when the map is drawn. G costs one backward pass for all
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_cam.errors import InvalidOptionError
+from keras_cam.methods.options import finite_number, whole_number
 from keras_cam.methods.view import View
 
 Tensor = Any
@@ -127,8 +129,14 @@ def shapley_cam(view: View) -> Tensor:
     return weighted(view.features, _mean(slopes - products / 2))
 
 
-def finer_cam(view: View, *, references: int = FINER_REFERENCES, strength: float = 1.0) -> Tensor:
-    """Finer-CAM (Zhang et al. 2025, arXiv 2501.11309): what tells a class from those most like it.
+def finer_cam(
+    view: View,
+    *,
+    references: int = FINER_REFERENCES,
+    strength: float = 1.0,
+    against: int | Sequence[int] | None = None,
+) -> Tensor:
+    """Finer-CAM (Zhang et al. 2025, arXiv 2501.11309): what tells a class from those most like it, or from others.
 
     Grad-CAM of the score minus `strength` times the mean of the scores nearest to it.
 
@@ -136,25 +144,30 @@ def finer_cam(view: View, *, references: int = FINER_REFERENCES, strength: float
         view: what to explain.
         references: how many classes to tell it from: those whose scores are nearest.
         strength: how much of their scores is taken away.
+        against: the classes to tell it from, by index, one or several, instead of the nearest. The class itself is left
+            out of them; told from nothing else, its map is zero.
 
     Returns:
         (N, C, *grid).
 
     Raises:
-        InvalidOptionError: fewer than two classes, or no reference.
+        InvalidOptionError: fewer than two classes, no reference, or a class that the model does not have.
     """
+    references, strength = whole_number("references", references), finite_number("strength", strength)
     scores = view.all_scores
-    others = scores.shape[-1] - 1
-    if others < 1 or references < 1:
-        raise InvalidOptionError(
-            f"finer_cam tells a class from others, and needs two classes and one reference or more. Received: "
-            f"{others + 1} classes, references={references}."
-        )
-    chosen = ops.one_hot(view.class_indices, others + 1, dtype="float32")
-    away = ops.abs(ops.expand_dims(scores, 1) - ops.expand_dims(view.scores, -1))
-    order = ops.argsort(ops.where(chosen > 0, np.inf, away), axis=-1)[..., : min(references, others)]
-    nearest = ops.mean(ops.one_hot(order, others + 1, dtype="float32"), axis=-2)
-    return weighted(view.features, _mean(view.gradients(chosen - strength * nearest)))
+    count = scores.shape[-1]
+    if count < 2:
+        raise InvalidOptionError("finer_cam tells a class from others, and needs two classes. Received: one score.")
+    chosen = ops.one_hot(view.class_indices, count, dtype="float32")
+    if against is None:
+        away = ops.abs(ops.expand_dims(scores, 1) - ops.expand_dims(view.scores, -1))
+        order = ops.argsort(ops.where(chosen > 0, np.inf, away), axis=-1)[..., : min(references, count - 1)]
+        others = ops.sum(ops.one_hot(order, count, dtype="float32"), axis=-2)
+    else:
+        others = ops.where(chosen > 0, 0.0, ops.convert_to_tensor(_named(against, count)))
+    total = ops.sum(others, axis=-1, keepdims=True)
+    weights = ops.where(total > 0, chosen - strength * others / ops.maximum(total, 1.0), 0.0)
+    return weighted(view.features, _mean(view.gradients(weights)))
 
 
 def weighted(features: Tensor, weights: Tensor) -> Tensor:
@@ -167,16 +180,27 @@ def noisy_images(view: View, samples: int, noise: float, seed: int) -> Any:
 
     Every image gets the same noise before that, so that its map does not depend on what else is in its batch.
     """
-    if samples < 1 or noise < 0:
-        raise InvalidOptionError(
-            f"samples must be 1 or more and noise 0 or more. Received: samples={samples}, noise={noise}."
-        )
+    samples, seed, noise = (
+        whole_number("samples", samples),
+        whole_number("seed", seed, 0),
+        finite_number("noise", noise, 0),
+    )
     images = ops.convert_to_numpy(view.images)
     axes = tuple(range(1, images.ndim))
     spread = noise * np.ptp(images, axis=axes, keepdims=True)
     rng = np.random.default_rng(seed)
     for _ in view.steps(samples):
         yield ops.convert_to_tensor((images + spread * rng.normal(size=images.shape[1:])).astype("float32"))
+
+
+def _named(against: Any, count: int) -> np.ndarray:
+    """Which of so many classes are named, float32 (count,)."""
+    named = [whole_number("against", one, 0) for one in np.atleast_1d(np.asarray(against, object))]
+    if not named or max(named) >= count:
+        raise InvalidOptionError(
+            f"against must name one or more of the model's {count} classes, 0 to {count - 1}. Received: {against!r}."
+        )
+    return np.isin(np.arange(count), named).astype("float32")
 
 
 def _plus_plus(features: Tensor, second: Tensor, third: Tensor | None, first: Tensor) -> Tensor:

@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-from keras_cam.errors import InvalidOptionError
 from keras_cam.interpolate import stretch
 from keras_cam.methods.gradient import weighted
+from keras_cam.methods.options import empty_image, finite_number, whole_number
 from keras_cam.methods.view import View
 
 Tensor = Any
 
 
-def score_cam(view: View, *, max_channels: int | None = None) -> Tensor:
+def score_cam(view: View, *, max_channels: int | None = None, baseline: Any = 0.0) -> Tensor:
     """Score-CAM (Wang et al. 2020, arXiv 1910.01279): channels by the score of the image seen through them.
 
-    Each channel, stretched over the image and scaled to [0, 1], is multiplied with it; the scores of the masked images,
-    through a softmax over the channels, weight the channels. The score of the empty image, which the paper subtracts,
-    cancels in the softmax and is not computed. A constant channel masks everything.
+    Each channel, stretched over the image and scaled to [0, 1], is a mask M of it: `X_b + M (X - X_b)`; the scores of
+    the masked images, through a softmax over the channels, weight the channels. The score of the empty image X_b, which
+    the paper subtracts, cancels in the softmax and is not computed. A constant channel masks everything.
 
     Args:
         view: what to explain.
         max_channels: only so many channels, those that vary most over the cells ("Faster Score-CAM"); default: all.
+        baseline: the empty image as the model is fed it: a number, or an array that broadcasts to one image, channels
+            last; default: 0, as in the paper. Of a model that rescales 0..255 itself 0 is black, and 127.5 or the
+            mean colour the middle.
 
     Returns:
         (N, C, *grid).
     """
     channels = strongest(view, max_channels)
-    return _by_scores(view, channels, view.rescore(_masked, channels))
+    return _by_scores(view, channels, view.rescore(_masked, channels, _same_for_all(view, baseline)))
 
 
 def ss_cam(
-    view: View, *, samples: int = 10, noise: float = 2.0, max_channels: int | None = None, seed: int = 0
+    view: View,
+    *,
+    samples: int = 10,
+    noise: float = 2.0,
+    max_channels: int | None = None,
+    seed: int = 0,
+    baseline: Any = 0.0,
 ) -> Tensor:
     """SS-CAM (Wang et al. 2020, arXiv 2006.14255): Score-CAM, its scores averaged over noisy masks.
 
@@ -45,21 +54,26 @@ def ss_cam(
         noise: standard deviation of the noise on the masks, which are in [0, 1].
         max_channels: as for `score_cam`.
         seed: of the noise: `np.random.default_rng((seed, step, channel)).normal(size=(H, W))`.
+        baseline: as for `score_cam`.
 
     Returns:
         (N, C, *grid).
     """
-    checked_samples(samples)
+    samples, seed, noise = (
+        whole_number("samples", samples),
+        whole_number("seed", seed, 0),
+        finite_number("noise", noise, 0),
+    )
     size, channels = view.images.shape[1:-1], strongest(view, max_channels)
 
     def draw(step: int, some: np.ndarray) -> np.ndarray:  # one seed for each, whatever else is in the batch
         return noise * np.stack([np.random.default_rng((seed, step, channel)).normal(size=size) for channel in some])
 
-    scores = [view.rescore(_noisy, channels, partial(draw, step)) for step in range(samples)]
-    return _by_scores(view, channels, np.mean(scores, axis=0))
+    scores = view.rescore(_noisy, channels, _same_for_all(view, baseline), draw, samples=samples)
+    return _by_scores(view, channels, scores)
 
 
-def is_cam(view: View, *, samples: int = 10, max_channels: int | None = None) -> Tensor:
+def is_cam(view: View, *, samples: int = 10, max_channels: int | None = None, baseline: Any = 0.0) -> Tensor:
     """IS-CAM (Naidu et al. 2020, arXiv 2010.03023): Score-CAM, its scores averaged over masks that are faded in.
 
     The strengths are i / samples, i = 1 .. samples.
@@ -68,16 +82,18 @@ def is_cam(view: View, *, samples: int = 10, max_channels: int | None = None) ->
         view: what to explain.
         samples: how many strengths.
         max_channels: as for `score_cam`.
+        baseline: as for `score_cam`.
 
     Returns:
         (N, C, *grid).
     """
-    checked_samples(samples)
-    channels = strongest(view, max_channels)
-    strengths = (np.arange(samples) + 1) / samples
-    shares = [partial(np.full_like, fill_value=strength, dtype="float32") for strength in strengths]
-    scores = [view.rescore(_faded, channels, share) for share in shares]
-    return _by_scores(view, channels, np.mean(scores, axis=0))
+    samples, channels = whole_number("samples", samples), strongest(view, max_channels)
+
+    def share(step: int, some: np.ndarray) -> np.ndarray:
+        return np.full(len(some), (step + 1) / samples)
+
+    scores = view.rescore(_faded, channels, _same_for_all(view, baseline), share, samples=samples)
+    return _by_scores(view, channels, scores)
 
 
 def ablation_cam(view: View, *, max_channels: int | None = None) -> Tensor:
@@ -102,19 +118,17 @@ def ablation_cam(view: View, *, max_channels: int | None = None) -> Tensor:
 def strongest(view: View, max_channels: int | None) -> np.ndarray:
     """The channels of each image to look at, int (N, k): all, or those that vary most over the cells, in order."""
     count = view.features.shape[-1]
-    if max_channels is None or max_channels >= count:
+    if max_channels is None or whole_number("max_channels", max_channels) >= count:
         return np.tile(np.arange(count), (len(view.features), 1))
-    if max_channels < 1:
-        raise InvalidOptionError(f"max_channels must be 1 or more, or None for all. Received: {max_channels}.")
     features = ops.convert_to_numpy(view.features)
     varies = features.std(axis=tuple(range(1, features.ndim - 1)))
     return np.sort(np.argsort(-varies, axis=1, kind="stable")[:, :max_channels], axis=1)
 
 
-def checked_samples(samples: int) -> None:
-    """Raise where there is nothing to average."""
-    if samples < 1:
-        raise InvalidOptionError(f"samples must be 1 or more. Received: {samples}.")
+def _same_for_all(view: View, baseline: Any) -> Callable[[int, np.ndarray], np.ndarray]:
+    """The empty image for each of a batch, as `View.rescore` asks for it."""
+    empty = empty_image(baseline, view.images)
+    return lambda step, some: np.broadcast_to(empty, (len(some), *empty.shape[1:]))
 
 
 def _by_scores(view: View, channels: np.ndarray, scores: np.ndarray) -> Tensor:
@@ -131,16 +145,17 @@ def _spread(weights: np.ndarray, channels: np.ndarray, count: int) -> np.ndarray
     return every
 
 
-def _masked(images: Tensor, channel: Tensor) -> Tensor:
-    return images * ops.expand_dims(_mask(images, channel), -1)
+def _masked(images: Tensor, channel: Tensor, empty: Tensor) -> Tensor:
+    return empty + ops.expand_dims(_mask(images, channel), -1) * (images - empty)
 
 
-def _noisy(images: Tensor, channel: Tensor, noise: Tensor) -> Tensor:
-    return images * ops.expand_dims(_mask(images, channel) + noise, -1)
+def _noisy(images: Tensor, channel: Tensor, empty: Tensor, noise: Tensor) -> Tensor:
+    return empty + ops.expand_dims(_mask(images, channel) + noise, -1) * (images - empty)
 
 
-def _faded(images: Tensor, channel: Tensor, share: Tensor) -> Tensor:
-    return _masked(images, channel) * ops.reshape(share, (-1, *[1] * (len(images.shape) - 1)))
+def _faded(images: Tensor, channel: Tensor, empty: Tensor, share: Tensor) -> Tensor:
+    strength = ops.reshape(share, (-1, *[1] * (len(images.shape) - 1)))
+    return empty + strength * ops.expand_dims(_mask(images, channel), -1) * (images - empty)
 
 
 def _mask(images: Tensor, channel: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ from typing import Any
 from keras import ops
 
 from keras_cam.attribute import add_on_finest_grid
-from keras_cam.errors import InvalidOptionError
 from keras_cam.interpolate import stretch
 from keras_cam.methods.gradient import grad_cam, noisy_images
+from keras_cam.methods.options import empty_image, whole_number
 from keras_cam.methods.view import View
 
 Tensor = Any
@@ -48,7 +48,7 @@ def smooth_grad(view: View, *, samples: int = 25, noise: float = 0.15, seed: int
     return _largest(total / samples)
 
 
-def integrated_gradients(view: View, *, samples: int = 25, baseline: float = 0.0) -> Tensor:
+def integrated_gradients(view: View, *, samples: int = 25, baseline: Any = 0.0) -> Tensor:
     """Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365): the way from an empty image, added up.
 
     The map's sum is the score minus that of the empty image, up to the error of the sum (midpoint rule).
@@ -56,17 +56,18 @@ def integrated_gradients(view: View, *, samples: int = 25, baseline: float = 0.0
     Args:
         view: what to explain.
         samples: how many steps.
-        baseline: value of the empty image, as the model is fed.
+        baseline: the empty image as the model is fed it: a number, or an array that broadcasts to one image, channels
+            last; default: 0.
 
     Returns:
         (N, C, H, W), signed.
     """
-    if samples < 1:
-        raise InvalidOptionError(f"samples must be 1 or more. Received: {samples}.")
-    way = view.images - baseline
+    samples = whole_number("samples", samples)
+    empty = ops.convert_to_tensor(empty_image(baseline, view.images))
+    way = view.images - empty
     total: Any = 0.0
     for step in view.steps(samples):
-        total = total + view.image_gradients(baseline + (step + 0.5) / samples * way)
+        total = total + view.image_gradients(empty + (step + 0.5) / samples * way)
     return ops.sum(ops.expand_dims(way, 1) * total / samples, axis=-1)
 
 

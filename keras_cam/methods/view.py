@@ -13,10 +13,10 @@ from keras import ops
 from keras_cam.backward import has_rectifiers, image_slopes, score_parts
 from keras_cam.errors import UnsupportedModelError
 from keras_cam.interpolate import stretch
-from keras_cam.network import Network, Reading, placed, unplaced
+from keras_cam.network import Network, Reading, in_parts, placed, unplaced
 
 Tensor = Any
-Run = Callable[..., Any]  # runs a function of tensors, perhaps compiled: run(key, function, inputs, read, *others)
+Run = Callable[..., Any]  # runs a function of tensors, compiled: run(key, function, inputs, read, *others)
 
 
 class View:
@@ -27,13 +27,14 @@ class View:
 
     Attributes:
         class_indices: int (N, C).
-        batch_size: how many changed images or feature maps may be run at once.
+        batch_size: how many changed images or feature maps may be run at once, and how many images times classes may
+            be differentiated. Where the method is compiled whole, whoever calls it sees to that.
     """
 
     def __init__(
         self,
         network: Network,
-        run: Run,
+        run: Run | None,
         inputs: Sequence[Tensor],
         read: Sequence[Tensor],
         class_indices: Tensor,
@@ -79,11 +80,12 @@ class View:
         Returns:
             (N, C, *grid, K).
         """
-        return self._run("slopes", partial(_slopes, self._network, self._index), self._weights(weights))
+        return self._by_class("slopes", partial(_slopes, self._network, self._index), weights)
 
     def curvatures(self) -> tuple[Tensor, Tensor]:
         """`gradients()`, and in the same form the Hessian of each score times the feature map."""
-        return self._run("curvatures", partial(_curvatures, self._network, self._index), self._weights(None))
+        both: tuple[Tensor, Tensor] = self._by_class("curvatures", partial(_curvatures, self._network, self._index))
+        return both
 
     def image_gradients(self, images: Tensor | None = None, *, guided: bool = False) -> Tensor:
         """Gradient of each chosen score by the image, through the whole model.
@@ -105,13 +107,13 @@ class View:
                 "gradient. Use method='saliency' or 'grad_cam'."
             )
         inputs = self._inputs if images is None else self._network.with_picture(self._inputs, images)
-        function = partial(_image_slopes, self._network, guided)
-        return self._run(f"image_slopes {guided}", function, self._weights(None), inputs=inputs)
+        return self._by_class(("image_slopes", guided), partial(_image_slopes, self._network, guided), inputs=inputs)
 
     def score_parts(self) -> tuple[Tensor, list[Tensor]]:
         """Image x gradient (N, C, H, W, K), and bias x gradient (N, C, h, w, k) of each layer with a place."""
         self._network.check_pixels()
-        return self._run("score_parts", partial(_score_parts, self._network), self._weights(None))
+        parts: tuple[Tensor, list[Tensor]] = self._by_class("score_parts", partial(_score_parts, self._network))
+        return parts
 
     def at(self, images: Tensor) -> View:
         """The same view of other images (N, H, W, K), the classes kept: one forward pass."""
@@ -124,21 +126,29 @@ class View:
         return [self._other(self._inputs, self._read, index) for index in range(len(self._network.cut.features))]
 
     def rescore(
-        self, change: Callable[..., Tensor], channels: np.ndarray, *extras: Callable[[np.ndarray], Any]
+        self,
+        change: Callable[..., Tensor],
+        channels: np.ndarray,
+        *extras: Callable[[int, np.ndarray], Any],
+        samples: int = 1,
     ) -> np.ndarray:
         """Scores of images changed by one channel of the feature map at a time, `batch_size` at once.
 
         Args:
             change: takes images (B, H, W, K), the channel (B, *grid) of each, and the extras (B, ...); returns images.
+                It is compiled, and that is kept by the function: give one that lives on, of a module say. One written
+                anew for each call is compiled anew for each call.
             channels: int (N, k), which channels of each image.
-            *extras: each called with the channels (B,) of a batch for a float32 array (B, ...).
+            *extras: each called with the number of the sample and the channels (B,) of a batch for a float32 array
+                (B, ...).
+            samples: how many times over, with other extras each time.
 
         Returns:
-            (N, C, k).
+            (N, C, k), the mean over the samples.
         """
         self._network.check_pixels(len(self.features.shape) - 2)
         function = partial(_rescore, self._network, self._index, change)
-        return self._batched(("rescore", change), function, channels, extras)
+        return self._batched(("rescore", change), function, channels, extras, samples)
 
     def ablate(self, channels: np.ndarray) -> np.ndarray:
         """Scores with one channel of the feature map at a time set to zero: the head alone is run.
@@ -149,7 +159,7 @@ class View:
         Returns:
             (N, C, k).
         """
-        return self._batched("ablate", partial(_ablate, self._network, self._index), channels, ())
+        return self._batched("ablate", partial(_ablate, self._network, self._index), channels)
 
     def steps(self, count: int) -> Any:
         """Count up to a number, with a progress bar where it is asked for.
@@ -185,22 +195,46 @@ class View:
         return ops.one_hot(self.class_indices, self._network.head.num_classes, dtype="float32")
 
     def _run(self, key: Any, function: Run, *others: Tensor, inputs: Sequence[Tensor] | None = None) -> Any:
+        if self._run_compiled is None:
+            return function(inputs or self._inputs, self._read, *others)
         return self._run_compiled((key, self._index), function, inputs or self._inputs, self._read, *others)
 
+    def _by_class(
+        self, key: Any, function: Run, weights: Tensor | None = None, inputs: Sequence[Tensor] | None = None
+    ) -> Any:
+        """What a function of weights (N, C, n) gives for each class, so many at once that `batch_size` holds."""
+        weights = self._weights(weights)
+        images, count, _ = weights.shape
+        if self._run_compiled is None or images * count <= self.batch_size:
+            return self._run(key, function, weights, inputs=inputs)
+        results = [
+            keras.tree.map_structure(
+                lambda tensor, new=new: tensor[:, new], self._run(key, function, weights[:, part], inputs=inputs)
+            )
+            for part, new in in_parts(count, self.batch_size // images)
+        ]
+        return keras.tree.map_structure(lambda *parts: ops.concatenate(parts, axis=1), *results)
+
     def _batched(
-        self, key: Any, function: Run, channels: np.ndarray, extras: Sequence[Callable[[np.ndarray], Any]]
+        self,
+        key: Any,
+        function: Run,
+        channels: np.ndarray,
+        extras: Sequence[Callable[[int, np.ndarray], Any]] = (),
+        samples: int = 1,
     ) -> np.ndarray:
-        """A function of rows and channels for all of them, in batches of one size."""
+        """A function of rows and channels for all of them, in batches of one size, its mean over samples."""
         channels = np.asarray(channels, "int32")
         rows = np.repeat(np.arange(len(channels), dtype="int32"), channels.shape[1])
         flat, size = channels.reshape(-1), min(self.batch_size, channels.size)
-        results = []
-        for step in self.steps(-(-len(flat) // size)):
-            part = np.arange(step * size, (step + 1) * size) % len(flat)  # the last batch is filled up
-            drawn = [np.asarray(extra(flat[part]), "float32") for extra in extras]
+        batches, results = -(-len(flat) // size), []
+        for step in self.steps(samples * batches):
+            sample, batch = divmod(step, batches)
+            part = np.arange(batch * size, (batch + 1) * size) % len(flat)  # the last batch is filled up
+            drawn = [np.asarray(extra(sample, flat[part]), "float32") for extra in extras]
             tensors = (ops.convert_to_tensor(array) for array in (rows[part], flat[part], *drawn))
             results.append(ops.convert_to_numpy(self._run(key, function, self.class_indices, *tensors)))
-        scores = np.concatenate(results)[: len(flat)]
+        scores = np.stack(results).reshape(samples, batches * size, -1)[:, : len(flat)].mean(axis=0)
         return np.moveaxis(scores.reshape(*channels.shape, -1), 2, 1)
 
 

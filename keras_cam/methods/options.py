@@ -1,0 +1,61 @@
+"""What the options of methods may be: checked where a method begins, and named where they are not."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_cam.errors import InvalidOptionError
+
+
+def whole_number(name: str, value: Any, least: int = 1) -> int:
+    """A whole number, not less than `least`.
+
+    >>> whole_number("samples", 3)
+    3
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise InvalidOptionError(f"{name} must be a whole number, {least} or more. Received: {value!r}.")
+    return int(value)
+
+
+def finite_number(name: str, value: Any, least: float = -math.inf) -> float:
+    """A finite number, not less than `least`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not least <= float(value) < math.inf:
+        bound = "" if least == -math.inf else f", {least:g} or more"
+        raise InvalidOptionError(f"{name} must be a finite number{bound}. Received: {value!r}.")
+    return float(value)
+
+
+def empty_image(baseline: Any, images: Any) -> np.ndarray:
+    """A baseline as float32 (1, ...) that every image may be compared with.
+
+    Args:
+        baseline: a number; or an array or tensor that broadcasts to one image, channels last.
+        images: (N, H, W, K), as the model is fed them.
+
+    Returns:
+        An array with as many axes as the images.
+
+    Raises:
+        InvalidOptionError: anything else.
+    """
+    size = tuple(images.shape[1:])
+    try:
+        array = ops.convert_to_numpy(baseline) if ops.is_tensor(baseline) else np.asarray(baseline)
+    except ValueError:  # lists of different lengths
+        array = np.empty(0, object)
+    if array.ndim == len(size) + 1 and len(array) == 1:
+        array = array[0]
+    fits = array.ndim <= len(size) and all(one in (1, size[-axis]) for axis, one in enumerate(array.shape[::-1], 1))
+    if array.dtype.kind not in "iuf" or not fits or not np.isfinite(array).all():
+        received = f"an array {array.shape}" if array.dtype.kind in "iuf" and array.ndim else repr(baseline)
+        raise InvalidOptionError(
+            f"baseline must be a finite number, or an array of them that broadcasts to one image as the model is fed "
+            f"it, channels last, here {size}. Received: {received}. One baseline serves all images."
+        )
+    return array.astype("float32").reshape(1, *[1] * (len(size) - array.ndim), *array.shape)

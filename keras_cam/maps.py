@@ -79,7 +79,8 @@ class MapFunction:
         if class_indices is None and self._folds:
             return _fetched(self._all(*inputs))
         compiled, at_once = self.method.compiled, CLASSES_AT_ONCE
-        if compiled and (self.method.at_pixels or self._choices.get("layer") is not None):  # which may be an early one
+        behind_layer = self._choices.get("layer") is not None and not all(one.pooled for one in self.head.cut.features)
+        if compiled and (self.method.at_pixels or behind_layer):  # the layer may be an early one
             at_once = max(1, min(at_once, batch_size // len(inputs[0])))
         if class_indices is not None and compiled and (self._folds or class_indices.shape[1] <= at_once):
             return _fetched(self.tensors(inputs, class_indices))

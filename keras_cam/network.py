@@ -5,6 +5,7 @@ Everything here is to be traced: `maps` compiles it, whole or in parts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -132,28 +133,39 @@ class Network:
         return self.head.scores(infer(self._rest, values, [self.cut.logits])[0])
 
     def slopes(self, index: int, reading: Reading, weights: Tensor) -> Tensor:
-        """Gradient of weighted scores by one feature map (N, C, *grid, K); what comes before it is not run."""
+        """Gradient of weighted scores by one feature map (N, C, *grid, K); what comes before it is not run.
+
+        Where the head reads only the average of the map it is the same for every cell, and its grid has length 1.
+        """
         point, total = self._total(index, reading, weights)
         (slope,), _ = gradient(lambda points: (total(points[0]), []), [point], self.head.slope_scale)
-        return by_class(placed(self.cut.features[index], slope), weights)
+        return self._by_cell(index, reading, slope, weights)
 
     def curvatures(self, index: int, reading: Reading, weights: Tensor) -> tuple[Tensor, Tensor]:
         """`slopes`, and in the same form the Hessian times the feature map."""
         point, total = self._total(index, reading, weights)
         slope, product = hessian_product(total, point, self.head.slope_scale)
-        feature = self.cut.features[index]
-        return by_class(placed(feature, slope), weights), by_class(placed(feature, product), weights)
+        return self._by_cell(index, reading, slope, weights), self._by_cell(index, reading, product, weights)
 
     def _total(self, index: int, reading: Reading, weights: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """One feature map, repeated for each class, and the sum of all weighted scores as a function of it."""
-        read, flat = per_class([*reading.features, *reading.sides], weights)
-        count = len(self._maps)
+        """Where the head begins for one feature map, for each class, and the sum of weighted scores as a function."""
+        slots = [*(feature.entry for feature in self.cut.features), *self.cut.sides]
+        read, flat = per_class([*reading.entries, *reading.sides], weights)
 
         def total(point: Tensor) -> Tensor:
-            features = [point if other == index else value for other, value in enumerate(read[:count])]
-            return ops.sum(self.scores_from(features, read[count:]) * flat)
+            values = {**dict(zip(slots, read, strict=True)), slots[index]: point}
+            return ops.sum(self.head.scores(infer(self.cut.steps, values, [self.cut.logits])[0]) * flat)
 
         return read[index], total
+
+    def _by_cell(self, index: int, reading: Reading, slope: Tensor, weights: Tensor) -> Tensor:
+        """A slope by where the head begins as one by the cells of the feature map, (N, C, *grid, K)."""
+        feature = self.cut.features[index]
+        if not feature.pooled:
+            return by_class(placed(feature, slope), weights)
+        *grid, channels = ops.shape(placed(feature, reading.features[index]))[1:]
+        slope = ops.reshape(ops.cast(slope, "float32"), (-1, ops.shape(weights)[1], *[1] * len(grid), channels))
+        return slope / ops.cast(math.prod(grid), "float32")  # of the average over so many cells
 
 
 def infer(

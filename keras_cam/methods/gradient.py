@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_cam.cam_op import weigh
 from keras_cam.errors import InvalidOptionError
 from keras_cam.methods.options import finite_number, whole_number
 from keras_cam.methods.view import View
@@ -29,7 +30,7 @@ def grad_cam(view: View) -> Tensor:
     Returns:
         (N, C, *grid).
     """
-    return weighted(view.features, _mean(view.gradients()))
+    return weighted(view.features, _mean(view.slopes()))
 
 
 def grad_cam_plus_plus(view: View) -> Tensor:
@@ -44,7 +45,7 @@ def grad_cam_plus_plus(view: View) -> Tensor:
     Returns:
         (N, C, *grid).
     """
-    slopes = view.gradients()
+    slopes = view.slopes()
     return weighted(view.features, _plus_plus(view.features, slopes, None, slopes))
 
 
@@ -66,7 +67,7 @@ def smooth_grad_cam_plus_plus(view: View, *, samples: int = 25, noise: float = 0
     second: Any = 0.0
     third: Any = 0.0
     for images in noisy_images(view, samples, noise, seed):
-        slopes = view.at(images).gradients()
+        slopes = view.at(images).slopes()
         first, second, third = first + slopes, second + slopes**2, third + slopes**3
     count = float(samples)
     return weighted(view.features, _plus_plus(view.features, second / count, third / count, first / count))
@@ -81,7 +82,7 @@ def hires_cam(view: View) -> Tensor:
     Returns:
         (N, C, *grid).
     """
-    return ops.sum(view.gradients() * _for_classes(view.features), axis=-1)
+    return _cell_by_cell(view.slopes(), view.features)
 
 
 def layer_cam(view: View) -> Tensor:
@@ -93,7 +94,7 @@ def layer_cam(view: View) -> Tensor:
     Returns:
         (N, C, *grid).
     """
-    return ops.sum(ops.relu(view.gradients()) * _for_classes(view.features), axis=-1)
+    return _cell_by_cell(ops.relu(view.slopes()), view.features)
 
 
 def xgrad_cam(view: View) -> Tensor:
@@ -107,10 +108,13 @@ def xgrad_cam(view: View) -> Tensor:
     Returns:
         (N, C, *grid).
     """
-    axes = _grid_axes(view.features)
-    sums = ops.expand_dims(ops.sum(view.features, axis=tuple(axis - 1 for axis in axes)), 1) + 1e-6
-    products = ops.sum(view.gradients() * _for_classes(view.features), axis=axes)
-    return weighted(view.features, _quotient(products, sums))
+    axes, slopes = _grid_axes(view.features), view.slopes()
+    sums = ops.expand_dims(ops.sum(view.features, axis=tuple(axis - 1 for axis in axes)), 1)
+    if _same_for_all_cells(slopes):
+        products = _mean(slopes) * sums
+    else:
+        products = ops.sum(slopes * ops.expand_dims(view.features, 1), axis=axes)
+    return weighted(view.features, _quotient(products, sums + 1e-6))
 
 
 def shapley_cam(view: View) -> Tensor:
@@ -167,12 +171,12 @@ def finer_cam(
         others = ops.where(chosen > 0, 0.0, ops.convert_to_tensor(_named(against, count)))
     total = ops.sum(others, axis=-1, keepdims=True)
     weights = ops.where(total > 0, chosen - strength * others / ops.maximum(total, 1.0), 0.0)
-    return weighted(view.features, _mean(view.gradients(weights)))
+    return weighted(view.features, _mean(view.slopes(weights)))
 
 
 def weighted(features: Tensor, weights: Tensor) -> Tensor:
     """`sum_k w_k A_k` of features (N, *grid, K) and weights (N, C, K), as (N, C, *grid)."""
-    return ops.moveaxis(ops.einsum("n...k,nkc->n...c", features, ops.swapaxes(weights, 1, 2)), -1, 1)
+    return ops.moveaxis(weigh(features, ops.swapaxes(weights, 1, 2), per_image=True), -1, 1)
 
 
 def noisy_images(view: View, samples: int, noise: float, seed: int) -> Any:
@@ -226,8 +230,15 @@ def _mean(slopes: Tensor) -> Tensor:
     return ops.mean(slopes, axis=_grid_axes(slopes[:, 0]))
 
 
-def _for_classes(features: Tensor) -> Tensor:
-    return ops.expand_dims(features, 1)
+def _cell_by_cell(slopes: Tensor, features: Tensor) -> Tensor:
+    """`sum_k G_k A_k` of slopes (N, C, *grid, K), as (N, C, *grid)."""
+    if _same_for_all_cells(slopes):
+        return weighted(features, _mean(slopes))
+    return ops.sum(slopes * ops.expand_dims(features, 1), axis=-1)
+
+
+def _same_for_all_cells(slopes: Tensor) -> bool:
+    return all(length == 1 for length in slopes.shape[2:-1])
 
 
 def _grid_axes(features: Tensor) -> tuple[int, ...]:

@@ -80,11 +80,26 @@ class View:
         Returns:
             (N, C, *grid, K).
         """
-        return self._by_class("slopes", partial(_slopes, self._network, self._index), weights)
+        *grid, channels = ops.shape(self.features)[1:]
+        slopes = self.slopes(weights)
+        return ops.broadcast_to(slopes, (*ops.shape(slopes)[:2], *grid, channels))
+
+    def slopes(self, weights: Tensor | None = None) -> Tensor:
+        """`gradients()`, but (N, C, 1, ..., K) where the head reads only the average of the feature map.
+
+        Every cell has the same gradient then; what is made of it need not be made for each.
+        """
+        network, index = self._network, self._index  # what is compiled is kept, and must not hold this batch
+        return self._by_class(
+            "slopes", lambda _, read, each: network.slopes(index, network.reading(read), each), weights
+        )
 
     def curvatures(self) -> tuple[Tensor, Tensor]:
-        """`gradients()`, and in the same form the Hessian of each score times the feature map."""
-        both: tuple[Tensor, Tensor] = self._by_class("curvatures", partial(_curvatures, self._network, self._index))
+        """`slopes()`, and in the same form the Hessian of each score times the feature map."""
+        network, index = self._network, self._index
+        both: tuple[Tensor, Tensor] = self._by_class(
+            "curvatures", lambda _, read, each: network.curvatures(index, network.reading(read), each)
+        )
         return both
 
     def image_gradients(self, images: Tensor | None = None, *, guided: bool = False) -> Tensor:
@@ -106,13 +121,21 @@ class View:
                 f"Model {self._network.program.name!r} has no ReLU, so that guided backpropagation is the plain "
                 "gradient. Use method='saliency' or 'grad_cam'."
             )
-        inputs = self._inputs if images is None else self._network.with_picture(self._inputs, images)
-        return self._by_class(("image_slopes", guided), partial(_image_slopes, self._network, guided), inputs=inputs)
+        network = self._network
+        inputs = self._inputs if images is None else network.with_picture(self._inputs, images)
+        return self._by_class(
+            ("image_slopes", guided),
+            lambda given, _, each: image_slopes(network, given, each, guided=guided),
+            inputs=inputs,
+        )
 
     def score_parts(self) -> tuple[Tensor, list[Tensor]]:
         """Image x gradient (N, C, H, W, K), and bias x gradient (N, C, h, w, k) of each layer with a place."""
-        self._network.check_pixels()
-        parts: tuple[Tensor, list[Tensor]] = self._by_class("score_parts", partial(_score_parts, self._network))
+        network = self._network
+        network.check_pixels()
+        parts: tuple[Tensor, list[Tensor]] = self._by_class(
+            "score_parts", lambda given, _, each: score_parts(network, given, each)
+        )
         return parts
 
     def at(self, images: Tensor) -> View:
@@ -236,26 +259,6 @@ class View:
             results.append(ops.convert_to_numpy(self._run(key, function, self.class_indices, *tensors)))
         scores = np.stack(results).reshape(samples, batches * size, -1)[:, : len(flat)].mean(axis=0)
         return np.moveaxis(scores.reshape(*channels.shape, -1), 2, 1)
-
-
-def _slopes(network: Network, index: int, inputs: Any, read: Any, weights: Tensor) -> Tensor:
-    del inputs
-    return network.slopes(index, network.reading(read), weights)
-
-
-def _curvatures(network: Network, index: int, inputs: Any, read: Any, weights: Tensor) -> tuple[Tensor, Tensor]:
-    del inputs
-    return network.curvatures(index, network.reading(read), weights)
-
-
-def _image_slopes(network: Network, guided: bool, inputs: Any, read: Any, weights: Tensor) -> Tensor:
-    del read
-    return image_slopes(network, inputs, weights, guided=guided)
-
-
-def _score_parts(network: Network, inputs: Any, read: Any, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
-    del read
-    return score_parts(network, inputs, weights)
 
 
 def _rescore(

@@ -140,8 +140,9 @@ class View:
 
     def at(self, images: Tensor) -> View:
         """The same view of other images (N, H, W, K), the classes kept: one forward pass."""
-        inputs = self._network.with_picture(self._inputs, images)
-        read = self._run("read", lambda inputs, read: self._network.read(inputs), inputs=inputs)
+        network = self._network
+        inputs = network.with_picture(self._inputs, images)
+        read = self._run("read", lambda inputs, read: network.read(inputs), inputs=inputs)
         return self._other(inputs, read, self._index)
 
     def feature_maps(self) -> list[View]:

@@ -55,6 +55,8 @@ class TensorBoardSink:
 
     def __call__(self, look: Look) -> None:
         """Write a look."""
+        if self._writer.is_gone:  # and with it the pictures that were in it
+            self.end()
         try:
             self._write(look)
         except BaseException:

@@ -115,7 +115,9 @@ def test_a_full_disk(tmp_path, small_disk, caplog):
 def test_a_full_disk_costs_a_long_training_nothing(tmp_path, small_disk, caplog):
     """Fifty looks that fail leave no thread, no open file and no event file, wait for nothing, and the next succeed."""
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(252 * 1024))
+    with pytest.raises(OSError, match="No space left"), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
     seen = {}
 
     def measure(epoch, logs):

@@ -72,7 +72,8 @@ def write_run(
             if only_true:
                 (maps, classes) = maps[[summary["true"]]], [summary["true"]]
                 p = {"p": [summary["p"][summary["true"]]]}
-                summary |= {"classes": classes, "heat_of": classes[0], "group": "", **p}
+                known = {str(each): names[each] for each in (summary["true"], summary["predicted"])}
+                summary |= {"classes": classes, "heat_of": classes[0], "group": "", "names": known, **p}
             record = MapsRecord(maps, tuple(summary["classes"]), PLACEMENT, (FIELD, FIELD), (SIZE, SIZE))
             writer.record(tag_of(probe_id(index), MAPS), MAPS, encode_maps(record), step=epoch)
             summaries.append(summary)

@@ -114,6 +114,8 @@ def test_a_run_that_maps_the_true_class_only_is_shown_whole(tab):
     assert set(legend) == {"circle", "square", "triangle", "star"}
     assert sum(float(p.strip("<>")) for p in legend.values()) == pytest.approx(1, abs=0.03)
     assert "wrong: circle" in tab.one("#option_probe_03").get_attribute("aria-label")
+    tab.open("#keras_cam&p.keras_cam.runs=c_true%2Fcam&p.keras_cam.probe=probe_03&p.keras_cam.classes=2")
+    assert tab.texts(".head bdi") == ["image 3", "triangle"], "a name that other epochs and probes of the run know"
     tab.choose("order", "wrong")
     first, *_ = tab.texts(".strip .measure")
     assert float(first.rpartition(" ")[2]) > 0.25

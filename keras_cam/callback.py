@@ -37,9 +37,15 @@ class CAMCallback(keras.callbacks.Callback):
     it is another, and below them the epoch, the true class, and the predicted class with its probability, a red bar
     and a cross where it is wrong. The CAM tab has the maps themselves. Scalars say in numbers where the model looks;
     `logs` gets a few: with `boxes` or `masks` `val_cam_energy`, `val_cam_pointing` and `val_cam_iou`, else
-    `val_cam_concentration`, `val_cam_share_in_border` and `val_cam_moved_since_last`, for `EarlyStopping`,
-    `ModelCheckpoint` and `CSVLogger` that come later in the list of callbacks. Steps and epochs are counted from 0, as
-    Keras does in TensorBoard.
+    `val_cam_concentration` and `val_cam_share_in_border`, for `EarlyStopping`, `ModelCheckpoint` and `CSVLogger` that
+    come later in the list of callbacks. They are there at every epoch, NaN where nothing is known; between two looks
+    they stay, so that a `patience` counts epochs, not looks. Means leave out probes whose map is empty. Steps and
+    epochs are counted from 0, as Keras does in TensorBoard.
+
+    Up to 32 further images of the same data are compared with the probes, in one more batch a look, for the number
+    `agreement` and for the warning that all maps of a class lie in the same place; they are not shown. There are none
+    for `probes="worst"` and for methods that run the model many times. The data are let go once these images are
+    chosen, but for `probes="worst"`.
 
     Start TensorBoard with `tensorboard --logdir logs --samples_per_plugin images=1000`, for its Images tab keeps 10
     pictures a card otherwise. Training is left as it is: the weights come out the same to the last bit. One thing is
@@ -55,24 +61,28 @@ class CAMCallback(keras.callbacks.Callback):
             subdirectory `cam`. None: nothing is written for TensorBoard.
         every: look at every so many epochs, at least 1, or "100 batches"; the first and the last epoch always.
         num_probes: how many images to follow, at least 1; of each group, if there are groups.
-        probes: "spread" (default): over the classes, once; "worst": at each look those that the model is most
-            confidently wrong about, found by reading all of `data`.
+        probes: "spread" (default): over the classes, once, of each class images with an object first where there are
+            boxes; "worst": at each look those that the model is most confidently wrong about, found by reading all of
+            `data` (4096 images of what does not say that it ends).
         classes: which maps: "predicted", "true", "topK", "all", an index or name, or several of these; default:
-            "predicted" and "true", the latter where it is another. The first one is what the numbers are about.
+            "predicted" and "true", the latter where it is another. The first one is what the numbers are about, the
+            true one, where it is mapped, those about the boxes. A card shows four, the CAM tab all.
         boxes: where the object is in each image of `data` (arrays or a directory): (left, top, right, bottom) in
             pixels, or several; a dict of these where `data` is one.
         masks: the same as arrays (height, width), true on the object.
         before_training: True looks once before the first epoch, at the epoch before it (-1 for the first: it is in the
-            Images tab, and not in the CAM tab, which starts at 0).
+            Images tab, and not in the CAM tab, which starts at 0). Not at a model that its first batch builds.
         max_share: the share of the training time that looking may take, such as 0.05; looks that would take more are
             left out, but for the first and the last. Default: no limit.
-        save_dir: a directory for the cards as PNG files, and a strip and an animated GIF of each probe at the end.
+        save_dir: a directory for the cards as PNG files, and a strip and an animated GIF of each probe at the end, of
+            all epochs that lie there where a training goes on; after an interrupted one when the callback trains again
+            or Python ends.
         on_look: called with each `keras_cam.looks.Look`: step, maps and numbers.
         tensorboard: the `keras.callbacks.TensorBoard` of the same training, whose `log_dir` is then used.
         image_format: of the cards in TensorBoard: "jpeg" (default) or "png".
         class_names: names of the classes, in the order of their indices; default: those of the directory, or numbers.
         preprocess: what turns the images of `data` into the model's input, such as
-            `keras.applications.resnet50.preprocess_input`; default: nothing is changed.
+            `keras.applications.resnet50.preprocess_input`; called once for each image. Default: nothing is changed.
         value_range: (black, white) of the images; default: (0, 255) for integers, and for floats the first of
             (0, 1), (-1, 1), (0, 255) that holds all probes.
         on_error: "log" (default): what goes wrong while training is logged, each thing once, and training goes on;

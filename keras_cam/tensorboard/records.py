@@ -131,7 +131,7 @@ def encode_epoch(epoch: int, probes: Sequence[Mapping[str, Any]], unit: str = "e
         The string.
     """
     summary = {"v": VERSION, "epoch": epoch, "unit": unit, "probes": list(probes)}
-    return [json.dumps(_clean(summary), allow_nan=False).encode()]
+    return [json.dumps(_clean(summary), allow_nan=False, separators=(",", ":")).encode()]
 
 
 def decode_epoch(strings: Sequence[bytes]) -> dict[str, Any]:

@@ -76,6 +76,10 @@ def test_inputs_are_made_once_for_all_looks():
     assert looks[0].result.images[0] is looks[4].result.images[0], "and so are the pictures"
 
 
+def test_the_number_of_probes_may_be_numpys():
+    assert len(CAMCallback(data(), None, num_probes=np.int64(3))._watching.watched(None).images) == 3
+
+
 # objects
 
 

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
+from keras_cam.alarm import watermark
 from keras_cam.backend import is_chief
 from keras_cam.errors import InvalidOptionError
-from keras_cam.explainer import Explainer
-from keras_cam.looks import INSIDE, Look, look_at, watermark
+from keras_cam.looks import INSIDE, Look, Trace
+from keras_cam.reports import Reports
 from keras_cam.schedule import Schedule
 from keras_cam.sinks import FileSink, TensorBoardSink
 from keras_cam.tensorboard.writer import check_writable
+from keras_cam.viewer import Viewer
 from keras_cam.watching import Watching
 
 __all__ = ["CAMCallback"]
 
-logger = logging.getLogger("keras_cam")
-LOGGED = ("concentration", "share_in_border", "moved_since_last")  # all would make a line of Keras' progress too long
+LOGGED = ("concentration", "share_in_border")  # all would make a line of Keras' progress too long
+NO_OBJECTS = (
+    ": boxes or masks were given, but none of the images looked at has any, so the numbers of how far the maps lie on "
+    "the objects are NaN. Follow more probes, or give data in which more images have an object."
+)
+NOT_BUILT = ": before_training has nothing to look at: the model is built by its first batch. Give it a keras.Input."
 
 
 class CAMCallback(keras.callbacks.Callback):
@@ -34,9 +37,15 @@ class CAMCallback(keras.callbacks.Callback):
     it is another, and below them the epoch, the true class, and the predicted class with its probability, a red bar
     and a cross where it is wrong. The CAM tab has the maps themselves. Scalars say in numbers where the model looks;
     `logs` gets a few: with `boxes` or `masks` `val_cam_energy`, `val_cam_pointing` and `val_cam_iou`, else
-    `val_cam_concentration`, `val_cam_share_in_border` and `val_cam_moved_since_last`, for `EarlyStopping`,
-    `ModelCheckpoint` and `CSVLogger` that come later in the list of callbacks. Steps and epochs are counted from 0, as
-    Keras does in TensorBoard.
+    `val_cam_concentration` and `val_cam_share_in_border`, for `EarlyStopping`, `ModelCheckpoint` and `CSVLogger` that
+    come later in the list of callbacks. They are there at every epoch, NaN where nothing is known; between two looks
+    they stay, so that a `patience` counts epochs, not looks. Means leave out probes whose map is empty. Steps and
+    epochs are counted from 0, as Keras does in TensorBoard.
+
+    Up to 32 further images of the same data are compared with the probes, in one more batch a look, for the number
+    `agreement` and for the warning that all maps of a class lie in the same place; they are not shown. There are none
+    for `probes="worst"` and for methods that run the model many times. The data are let go once these images are
+    chosen, but for `probes="worst"`.
 
     Start TensorBoard with `tensorboard --logdir logs --samples_per_plugin images=1000`, for its Images tab keeps 10
     pictures a card otherwise. Training is left as it is: the weights come out the same to the last bit. One thing is
@@ -52,24 +61,28 @@ class CAMCallback(keras.callbacks.Callback):
             subdirectory `cam`. None: nothing is written for TensorBoard.
         every: look at every so many epochs, at least 1, or "100 batches"; the first and the last epoch always.
         num_probes: how many images to follow, at least 1; of each group, if there are groups.
-        probes: "spread" (default): over the classes, once; "worst": at each look those that the model is most
-            confidently wrong about, found by reading all of `data`.
+        probes: "spread" (default): over the classes, once, of each class images with an object first where there are
+            boxes; "worst": at each look those that the model is most confidently wrong about, found by reading all of
+            `data` (4096 images of what does not say that it ends).
         classes: which maps: "predicted", "true", "topK", "all", an index or name, or several of these; default:
-            "predicted" and "true", the latter where it is another. The first one is what the numbers are about.
+            "predicted" and "true", the latter where it is another. The first one is what the numbers are about, the
+            true one, where it is mapped, those about the boxes. A card shows four, the CAM tab all.
         boxes: where the object is in each image of `data` (arrays or a directory): (left, top, right, bottom) in
             pixels, or several; a dict of these where `data` is one.
         masks: the same as arrays (height, width), true on the object.
         before_training: True looks once before the first epoch, at the epoch before it (-1 for the first: it is in the
-            Images tab, and not in the CAM tab, which starts at 0).
+            Images tab, and not in the CAM tab, which starts at 0). Not at a model that its first batch builds.
         max_share: the share of the training time that looking may take, such as 0.05; looks that would take more are
             left out, but for the first and the last. Default: no limit.
-        save_dir: a directory for the cards as PNG files, and a strip and an animated GIF of each probe at the end.
+        save_dir: a directory for the cards as PNG files, and a strip and an animated GIF of each probe at the end, of
+            all epochs that lie there where a training goes on; after an interrupted one when the callback trains again
+            or Python ends.
         on_look: called with each `keras_cam.looks.Look`: step, maps and numbers.
         tensorboard: the `keras.callbacks.TensorBoard` of the same training, whose `log_dir` is then used.
         image_format: of the cards in TensorBoard: "jpeg" (default) or "png".
         class_names: names of the classes, in the order of their indices; default: those of the directory, or numbers.
         preprocess: what turns the images of `data` into the model's input, such as
-            `keras.applications.resnet50.preprocess_input`; default: nothing is changed.
+            `keras.applications.resnet50.preprocess_input`; called once for each image. Default: nothing is changed.
         value_range: (black, white) of the images; default: (0, 255) for integers, and for floats the first of
             (0, 1), (-1, 1), (0, 255) that holds all probes.
         on_error: "log" (default): what goes wrong while training is logged, each thing once, and training goes on;
@@ -94,16 +107,14 @@ class CAMCallback(keras.callbacks.Callback):
         (['cam'], True)
     """
 
-    _last: Look | None
+    _last: Trace | None
     _looked_at: int | None
     _epoch: int | None
     _numbers: dict[str, float]
     _batches: int  # since the first epoch began
     _batch: int  # of this epoch, the last one
-    _alarmed: bool
-    _said_late: bool
     _explained: keras.Model | None
-    _explainer: Explainer
+    _viewer: Viewer
 
     def __init__(
         self,
@@ -130,11 +141,9 @@ class CAMCallback(keras.callbacks.Callback):
         **options: Any,
     ) -> None:
         super().__init__()
-        if on_error not in ("log", "raise"):
-            raise InvalidOptionError(f"on_error must be 'log' or 'raise'. Received: {on_error!r}.")
         if image_format not in ("jpeg", "png"):
             raise InvalidOptionError(f"image_format must be 'jpeg' or 'png'. Received: {image_format!r}.")
-        self.on_error = on_error
+        self._reports = Reports(on_error)
         self._schedule = Schedule(every, max_share)
         self._before_training = before_training
         self._watching = Watching(data, num_probes, probes, classes, boxes, masks, seed)
@@ -156,15 +165,16 @@ class CAMCallback(keras.callbacks.Callback):
             self._sinks["in save_dir"] = FileSink(os.fspath(save_dir))
         if on_look is not None:
             self._sinks["by on_look"] = on_look
-        self._explained = None
+        self._explained, self._is_chief = None, True
         self._forget()
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Prepare for the model that is to be trained, and find out now whether it can be explained."""
         self._end_sinks()  # a training that was interrupted has left them open
         self._forget()
+        self._is_chief = is_chief(self.model)
         self._schedule.begin()
-        with self._reporting("before training"):
+        with self._reports.kept("before training"):
             if self.model.built:  # a Sequential without an Input may be built by its first batch only
                 self._prepare()
 
@@ -173,8 +183,11 @@ class CAMCallback(keras.callbacks.Callback):
         is_first = self._epoch is None
         self._epoch = epoch - 1
         self._batches = epoch * ((self.params or {}).get("steps") or 0) or self._batches
-        if is_first and self._before_training and self.model.built:
-            self._look()
+        if is_first and self._before_training:
+            if self.model.built:
+                self._look()
+            else:
+                self._reports.warn("built", NOT_BUILT)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Look, if it is a batch to look at."""
@@ -192,9 +205,9 @@ class CAMCallback(keras.callbacks.Callback):
         if self._schedule.is_epoch(epoch, is_last=last is not None and epoch + 1 >= last):
             self._look()
         self._say_late()
-        if logs is not None:
-            names = [name for name in INSIDE if name in self._numbers] or LOGGED
-            logs.update({_logged(name): self._numbers[name] for name in names if name in self._numbers})
+        if logs is not None and self._is_chief:
+            names = INSIDE if self._watching.knows_objects else LOGGED
+            logs.update({_logged(name): self._numbers.get(name, float("nan")) for name in names})
 
     def on_train_end(self, logs: Any = None) -> None:
         """Look at what came out, where training has stopped between two looks; close the files."""
@@ -206,76 +219,53 @@ class CAMCallback(keras.callbacks.Callback):
         """Look at the model as it is now, but once only."""
         unit = self._schedule.unit
         step = self._batches if unit == "batch" else int(self._epoch or 0)
-        if step == self._looked_at or not is_chief(self.model):
+        if step == self._looked_at or not self._is_chief:
             return
         self._looked_at = step
-        self._numbers = dict.fromkeys(self._numbers, float("nan"))  # where there are none, none are in the logs
+        self._numbers = dict.fromkeys(self._numbers, float("nan"))  # where this one fails, there are none
         when = f"at {unit} {step}"
-        with self._reporting(when), self._schedule.timed():
-            explainer = self._prepare()
-            watched = self._watching.watched(explainer)
-            result = explainer(watched.images, self._watching.columns(watched, explainer))
-            look = self._last = look_at(result, watched, step, unit, self._last)
+        with self._reports.kept(when), self._schedule.timed():
+            look = self._prepare().look(step, unit, self._last)
+            self._last = look.trace
             self._numbers |= look.means
-            words = None if self._alarmed else watermark(look)
+            words = None if self._reports.has_said("alarm") else watermark(look)
             if words is not None:
-                self._alarmed = True
-                logger.warning("\nCAMCallback, %s %s: %s", unit, step, words)
+                self._reports.warn("alarm", f", {unit} {step}: {words}")
+            if self._watching.knows_objects and not any(look.watched.truths):
+                self._reports.warn("objects", NO_OBJECTS)
             for where, sink in self._sinks.items():
-                with self._reporting(when, where):  # what one cannot take, the others get
+                with self._reports.kept(when, where):  # what one cannot take, the others get
                     sink(look)
+            look.let_go()
 
     def _say_late(self) -> None:
-        if self._schedule.is_late and not self._said_late:
-            self._said_late = True
-            logger.warning("\nCAMCallback: %s", self._schedule.words)
+        if self._schedule.is_late:
+            self._reports.warn("time", f": {self._schedule.words}")
 
-    def _prepare(self) -> Explainer:
+    def _prepare(self) -> Viewer:
         model = self.model  # on JAX, asking for it brings its weights up to date
         if model is not self._explained:
-            self._explainer = Explainer(model, **self._options)
-            self._watching.prepare(self._explainer)
+            self._viewer = Viewer(model, self._watching, self._options)
             self._explained = model
-        return self._explainer
+        return self._viewer
 
     def _forget(self) -> None:
         """Start afresh, for a new training."""
         self._last = self._looked_at = self._epoch = None
         self._batches, self._batch = 0, -1
         self._numbers = {}
-        self._alarmed = self._said_late = False
-        self._logged: set[str] = set()
+        self._reports.begin()
 
     def _end_sinks(self) -> None:
         for where, sink in self._sinks.items():
             if hasattr(sink, "end"):
-                with self._reporting("after training", where):
+                with self._reports.kept("after training", where):
                     sink.end()
 
     def __getstate__(self) -> dict[str, Any]:
         """What can be copied or sent to another process: all but the model, and what was made for it."""
-        state = {name: value for name, value in self.__dict__.items() if name not in ("_model", "_explainer")}
+        state = {name: value for name, value in self.__dict__.items() if name not in ("_model", "_viewer")}
         return {**state, "_explained": None, "_last": None, "_model": None}
-
-    @contextmanager
-    def _reporting(self, when: str, where: str = "") -> Iterator[None]:
-        """Keep an error from ending the training, unless that is wanted, and log each one once."""
-        try:
-            yield
-        except Exception as error:
-            if self.on_error == "raise":
-                raise
-            message = f"{type(error).__name__}: {error}"
-            known = re.sub(r"\d+", "", f"{where} {message}")  # of whatever epoch
-            if known not in self._logged:
-                self._logged.add(known)
-                # The line break leaves the line of Keras' progress bar.
-                logger.error(
-                    "\nCAMCallback could not show where the model looks %s. %s\nTraining goes on without these "
-                    "pictures; CAMCallback(on_error='raise') would stop here. The same error is not logged again.",
-                    f"{when} {where}".strip(),
-                    message,
-                )
 
 
 def _logged(name: str) -> str:

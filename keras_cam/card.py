@@ -9,8 +9,8 @@ import numpy as np
 from keras_cam.colors import color_bar
 from keras_cam.heatmap import normalize
 from keras_cam.images import resize
-from keras_cam.render import beside, caption, contact_sheet, fitted, overlay
-from keras_cam.text import PAPER
+from keras_cam.render import fitted, overlay
+from keras_cam.text import PAPER, text_picture
 
 __all__ = ["CARD_WIDTH", "probe_card"]
 
@@ -19,7 +19,7 @@ GAP = 4
 BAR_WIDTH, BAR_TEXT = 100, 22  # room for the bar and its numbers, to be read at half this size too
 SIDE = (CARD_WIDTH - BAR_WIDTH - 2 * GAP) // 2  # of a square picture
 MARK_HEIGHT = 8
-RIGHT, WRONG = (255, 255, 255), (214, 39, 40)
+WRONG = (214, 39, 40)
 
 
 def probe_card(
@@ -41,16 +41,26 @@ def probe_card(
     (360, 700, 3)
     """
     scaled = fitted(picture, SIDE)
-    size = scaled.shape[:2]
-    low, high = limits
-    bar = _bar(max(size[0], 3 * BAR_TEXT), limits)
-    shown = []
-    for index, heat in enumerate(heatmap if heatmap.ndim == 3 else heatmap[np.newaxis]):
-        shares = normalize(resize(heat, size), limits) if high > low else np.zeros(size, np.float32)
-        left = np.full_like(scaled, PAPER[0]) if index else scaled  # the picture stays where it is
-        shown.append(beside([left, overlay(scaled, shares), bar], gap=GAP))
-    mark = np.full((MARK_HEIGHT, CARD_WIDTH, 3), WRONG if wrong else RIGHT, np.uint8)
-    return caption(np.concatenate([_widened(contact_sheet(shown, 1, gap=GAP), CARD_WIDTH, centred=True), mark]), lines)
+    (height, width), (low, high) = scaled.shape[:2], limits
+    bar = _bar(max(height, 3 * BAR_TEXT), limits)
+    words = text_picture(lines, CARD_WIDTH // 25, CARD_WIDTH)
+    maps, each = heatmap if heatmap.ndim == 3 else heatmap[np.newaxis], len(bar) + GAP
+    end = len(maps) * each - GAP
+    card = np.full((end + MARK_HEIGHT + len(words), CARD_WIDTH, 3), PAPER[0], np.uint8)
+    left, down = (CARD_WIDTH - 2 * width - BAR_WIDTH - 2 * GAP) // 2, (len(bar) - height) // 2
+    for index, heat in enumerate(maps):
+        shares = (
+            normalize(resize(heat, (height, width)), limits) if high > low else np.zeros((height, width), "float32")
+        )
+        row = card[index * each : index * each + len(bar), left:]
+        if not index:  # the picture stays where it is
+            row[down : down + height, :width] = scaled
+        row[down : down + height, width + GAP :][:, :width] = overlay(scaled, shares)
+        row[:, 2 * (width + GAP) :][:, :BAR_WIDTH] = bar
+    if wrong:
+        card[end : end + MARK_HEIGHT] = WRONG
+    card[end + MARK_HEIGHT :] = words
+    return card
 
 
 def _bar(height: int, limits: tuple[float, float]) -> np.ndarray:
@@ -58,11 +68,4 @@ def _bar(height: int, limits: tuple[float, float]) -> np.ndarray:
     bar = color_bar(height, limits, text_size=BAR_TEXT)
     if bar.shape[1] > BAR_WIDTH:
         bar = color_bar(height, limits, text_size=BAR_TEXT * BAR_WIDTH // bar.shape[1])
-    return _widened(bar, BAR_WIDTH)
-
-
-def _widened(picture: np.ndarray, width: int, *, centred: bool = False) -> np.ndarray:
-    """White on the right of a picture, or on both sides, until it is so wide."""
-    missing = width - picture.shape[1]
-    before = missing // 2 if centred else 0
-    return np.pad(picture, ((0, 0), (before, missing - before), (0, 0)), constant_values=PAPER[0])
+    return np.pad(bar, ((0, 0), (0, BAR_WIDTH - bar.shape[1]), (0, 0)), constant_values=PAPER[0])

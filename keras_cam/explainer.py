@@ -176,9 +176,13 @@ class Explainer:
         Yields:
             The images, read: all at once, or each batch of a data set.
         """
-        self._mapper.refresh()
+        self.refresh()
         for batch in batches_of(images) if is_data_set(images) else [images]:
             yield load_inputs(self.head.cut, batch, self.fit)
+
+    def refresh(self) -> None:
+        """See the model as it is now; `load` does so too, and what was loaded before stays as it is."""
+        self._mapper.refresh()
 
     def explain_loaded(self, loaded: Iterable[Inputs], classes: Any) -> Explanation:
         """Explain what `load` has read.

@@ -1,17 +1,22 @@
-"""One look at the probes of a training: their maps, where these look in numbers, and when that is alarming."""
+"""One look at the probes of a training: their maps, and where these look in numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_cam import attention
+from keras_cam.card import probe_card
+from keras_cam.errors import InvalidDataError
 from keras_cam.explanation import Explanation
+from keras_cam.heatmap import limits_of
 from keras_cam.truth import Truth, inside_numbers
 
-__all__ = ["ABOUT", "Look", "Watched", "look_at", "watermark"]
+__all__ = ["ABOUT", "INSIDE", "Look", "Trace", "Watched", "look_at"]
 
 ABOUT = {
     "probability_of_true_class": "Mean over the probes of the probability that the model gives to the true class.",
@@ -27,9 +32,7 @@ ABOUT = {
     "iou": "Overlap of the box round what is hot with the true box.",
 }
 INSIDE = ("energy_inside", "pointing", "iou")
-# A watermark: maps of one class that lie in one place, small, near the border. Objects are in the middle, or anywhere.
-ALIKE, SMALL, OUTSIDE = 0.6, 0.6, 0.6
-FEWEST = 3  # maps of a class that can agree by more than chance
+ON_CARD = 4  # maps at most: each makes the card higher, and a JPEG has at most 65500 pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +46,22 @@ class Watched:
         truths: where the object is in each, None where it is not known.
     """
 
-    images: list[np.ndarray]
+    images: list[Any]
     labels: list[int | None]
     groups: list[str]
     truths: list[Truth | None]
+
+    @cached_property
+    def marks(self) -> list[str]:
+        """What tells each image from any other: a checksum."""
+        return [f"{zlib.crc32(np.ascontiguousarray(image).tobytes(), _form_of(image)):08x}" for image in self.images]
+
+
+class Trace(NamedTuple):
+    """What the next look needs to know of the last: which images they were, and where their heat lay."""
+
+    marks: list[str]
+    shares: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +75,7 @@ class Look:
         result: their maps; the first class of each image is what its map stands for in `shares`.
         numbers: name to one number for each probe (N,), NaN where there is none.
         shares: (N, h, w), where the heat of the first map of each lies.
+        further: the same (M, h, w) of further images that are not shown, and the class of each map (M,).
     """
 
     step: int
@@ -68,27 +84,119 @@ class Look:
     result: Explanation
     numbers: dict[str, np.ndarray]
     shares: np.ndarray
+    further: tuple[np.ndarray, np.ndarray]
 
-    @property
+    @cached_property
     def means(self) -> dict[str, float]:
         """The mean of each number over the probes that have it, and the agreement between maps of a class."""
         found = {name: float(np.nanmean(each)) for name, each in self.numbers.items() if not np.isnan(each).all()}
-        agreements = [attention.agreement(self.shares[rows]) for rows in self.by_class().values()]
+        agreements = [attention.agreement(shares) for shares in self.by_mapped_class.values()]
         known = [each for each in agreements if not np.isnan(each)]
         return {**found, "agreement": float(np.mean(known))} if known else found
+
+    @cached_property
+    def heatmaps(self) -> list[dict[int, np.ndarray]]:
+        """For each probe its maps over the picture, by slot: those on its card, and that of `measured`."""
+        wanted = [list(dict.fromkeys([*self.on_card(row), self.measured(row)])) for row in range(len(self.result))]
+        most = max(map(len, wanted))
+        slots = np.array([[*row, *row[:1] * (most - len(row))] for row in wanted])
+        rows = np.arange(len(slots))[:, np.newaxis]
+        maps, classes, bias = (
+            each[rows, slots] for each in (self.result.maps, self.result.class_indices, self.result.bias)
+        )
+        placed = replace(self.result, maps=maps, class_indices=classes, bias=bias).heatmaps(None)
+        return [dict(zip(row, each, strict=False)) for row, each in zip(wanted, placed, strict=True)]
+
+    @cached_property
+    def cards(self) -> list[np.ndarray]:
+        """A picture of each probe: uint8 RGB, `keras_cam.card.CARD_WIDTH` pixels wide."""
+        return [self._draw_card(row) for row in range(len(self.result))]
+
+    @cached_property
+    def by_mapped_class(self) -> dict[int, np.ndarray]:
+        """Where the heat lies in the first maps of probes and further images, by the class that they are maps of."""
+        shares, classes = (
+            np.concatenate(pair)
+            for pair in zip((self.shares, self.result.class_indices[:, 0]), self.further, strict=True)
+        )
+        return {int(index): shares[classes == index] for index in np.unique(classes)}
+
+    @property
+    def trace(self) -> Trace:
+        """What the next look needs to know of this one."""
+        return Trace(self.watched.marks, self.shares)
+
+    def let_go(self) -> None:
+        """Give up what was drawn, which is drawn anew when it is asked for again."""
+        for name in ("heatmaps", "cards"):
+            self.__dict__.pop(name, None)
 
     def by_class(self) -> dict[int, np.ndarray]:
         """The rows of each true class; all rows under -1 where no class is known."""
         labels = np.array([-1 if label is None else label for label in self.watched.labels])
         return {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
 
+    def predicted(self, row: int) -> int:
+        """The most probable class of a probe."""
+        return int(self.result.logits[row].argmax())
+
     def slots(self, row: int) -> list[int]:
-        """Which maps of a probe to show: each class once."""
-        classes = self.result.class_indices[row].tolist()
-        return [slot for slot, index in enumerate(classes) if index not in classes[:slot]]
+        """Which maps of a probe there are: each class once."""
+        first: dict[int, int] = {}
+        for slot, index in enumerate(self.result.class_indices[row].tolist()):
+            first.setdefault(index, slot)
+        return list(first.values())
+
+    def on_card(self, row: int) -> list[int]:
+        """Which maps its card shows: all, or of many those of the predicted, the true and the most probable classes."""
+        slots = self.slots(row)
+        if len(slots) <= ON_CARD:
+            return slots
+        classes, p = self.result.class_indices[row], self.result.probabilities[row]
+        first = (self.predicted(row), self.watched.labels[row])
+        return sorted(slots, key=lambda slot: (classes[slot] not in first, -p[classes[slot]]))[:ON_CARD]
+
+    def measured(self, row: int) -> int:
+        """The slot of the map that is held against the object: the true class's where it is mapped, else the first."""
+        classes, label = self.result.class_indices[row], self.watched.labels[row]
+        return 0 if label is None or label not in classes else int(np.argmax(classes == label))
+
+    def _draw_card(self, row: int) -> np.ndarray:
+        maps = np.stack([self.heatmaps[row][slot] for slot in self.on_card(row)])
+        low, high = (float(end.item()) for end in limits_of(maps.reshape(1, -1)))
+        label = self.watched.labels[row]
+        wrong = label is not None and label != self.predicted(row)
+        return probe_card(self.result.images[row], maps, (low, high), self.caption(row), wrong=wrong)
+
+    def caption(self, row: int) -> list[str]:
+        """What stands below a probe: when, true class, predicted class, probability, and whether the map is empty."""
+        result, label, predicted = self.result, self.watched.labels[row], self.predicted(row)
+        group = self.watched.groups[row]
+        first = f"{self.unit} {self.step}" + (f", {group}" if group else "")
+        second = f"predicted: {self._with_value(row, predicted)}"
+        if label is not None:
+            first += f", true: {self._with_value(row, label)}"
+            second = f"{'✓' if label == predicted else '✗'} {second}"
+        shown, count = [int(result.class_indices[row, slot]) for slot in self.on_card(row)], len(self.slots(row))
+        words = "maps" if count == len(shown) else f"{len(shown)} of {count} maps"
+        maps = [] if shown == [predicted] else [f"{words}: " + ", ".join(map(result.class_name, shown))]
+        empty = np.isnan(self.shares[row]).any()
+        return [first, second, *maps, *(["empty map: nothing in the picture speaks for it"] if empty else [])]
+
+    def _with_value(self, row: int, index: int) -> str:
+        """A class with its probability, or with its value where the model gives none."""
+        value, name = self.result.probabilities[row, index], self.result.class_name(index)
+        return f"{name}: {value:.4g}" if self.result.activation == "linear" else f"{name} {value:.1%}"
 
 
-def look_at(result: Explanation, watched: Watched, step: int, unit: str, last: Look | None) -> Look:
+def look_at(
+    result: Explanation,
+    watched: Watched,
+    step: int,
+    unit: str,
+    last: Trace | None,
+    further: Explanation | None = None,
+) -> Look:
     """Put the numbers to the maps of the probes.
 
     Args:
@@ -96,23 +204,26 @@ def look_at(result: Explanation, watched: Watched, step: int, unit: str, last: L
         watched: the probes.
         step: the epoch or batch.
         unit: "epoch" or "batch".
-        last: the look before, if it was at the same images.
+        last: the look before.
+        further: maps of further images, the first class of each, to compare with those of the probes.
 
     Returns:
         The look.
+
+    Raises:
+        InvalidDataError: maps that do not lie in the pictures.
     """
-    maps = result.maps[:, 0]
-    count = len(maps)
-    if maps.ndim == 3:
-        shares = attention.heat_shares(maps)
-        numbers = {
-            "concentration": attention.concentration(shares),
-            "share_in_border": attention.border_share(shares),
-            "share_in_corners": attention.corner_share(shares),
-        }
-    else:  # signals and volumes have no border
-        shares, numbers = attention.heat_shares(maps.reshape(count, 1, -1)), {}
-        numbers["concentration"] = attention.concentration(shares)
+    if result.maps.ndim != 4:
+        raise InvalidDataError(
+            f"CAMCallback draws maps of rows and columns. Received: maps {result.maps.shape} at {result.layer!r}. "
+            "Choose another layer=."
+        )
+    count, shares = len(result), attention.heat_shares(result.maps[:, 0])
+    numbers = {
+        "concentration": attention.concentration(shares),
+        "share_in_border": attention.border_share(shares),
+        "share_in_corners": attention.corner_share(shares),
+    }
     known = [row for row, label in enumerate(watched.labels) if label is not None]
     if known:
         true = np.full(count, np.nan)
@@ -120,58 +231,26 @@ def look_at(result: Explanation, watched: Watched, step: int, unit: str, last: L
         true[known] = result.probabilities[known, classes]
         numbers["probability_of_true_class"] = true
     if last is not None and last.shares.shape == shares.shape:
-        same = np.array([np.array_equal(*pair) for pair in zip(watched.images, last.watched.images, strict=True)])
+        same = np.array(watched.marks) == np.array(last.marks)
         numbers["moved_since_last"] = np.where(same, attention.moved_share(last.shares, shares), np.nan)
+    others = (shares[:0], result.class_indices[:0, 0])
+    if further is not None and further.maps.shape[2:] == shares.shape[1:]:  # else of a picture of another size
+        others = (attention.heat_shares(further.maps[:, 0]), further.class_indices[:, 0])
+    look = Look(step, unit, watched, result, numbers, shares, others)
     if any(watched.truths):
-        inside = np.full((len(INSIDE), count), np.nan)
-        for row, (truth, heatmaps) in enumerate(zip(watched.truths, result.heatmaps(None), strict=True)):
-            if truth is not None:
-                heatmap = heatmaps[_slot_of(result.class_indices[row], watched.labels[row])]
-                found = inside_numbers(heatmap, truth)
-                inside[:, row] = [found[name] for name in INSIDE]
-        numbers.update(zip(INSIDE, inside, strict=True))
-    return Look(step, unit, watched, result, numbers, shares)
+        numbers.update(_inside(look))
+    return look
 
 
-def watermark(look: Look) -> str | None:
-    """Say in words that the maps of a class lie in one small place near the border, whatever the picture.
-
-    Args:
-        look: the look.
-
-    Returns:
-        The warning, or None.
-    """
-    if look.result.maps.ndim != 4:
-        return None
-    for label, rows in {**look.by_class(), -1: np.arange(len(look.shares))}.items():
-        shares = look.shares[rows]
-        shares = shares[~np.isnan(shares).any(axis=(1, 2))]
-        if len(shares) < FEWEST:
-            continue
-        alike, small = attention.agreement(shares), float(attention.concentration(shares).mean())
-        outside = float(np.maximum(attention.border_share(shares), attention.corner_share(shares)).mean())
-        if alike >= ALIKE and small >= SMALL and outside >= OUTSIDE:
-            row, column = np.unravel_index(int(shares.mean(axis=0).argmax()), shares.shape[1:])
-            place = _place((row + 0.5) / shares.shape[1], (column + 0.5) / shares.shape[2])
-            whose = "of all classes" if label < 0 else f"of {look.result.class_name(label)!r}"
-            return (
-                f"The maps {whose} lie in the same place in {len(shares)} pictures, {place}: they share {alike:.0%} "
-                f"of their heat, {outside:.0%} of which is near the border. Whatever the picture shows, the network "
-                "may be looking at a mark, a tag or a frame there."
-            )
-    return None
+def _inside(look: Look) -> dict[str, np.ndarray]:
+    """How far the maps lie on the objects."""
+    inside = np.full((len(INSIDE), len(look.result)), np.nan)
+    for row, truth in enumerate(look.watched.truths):
+        if truth is not None:
+            found = inside_numbers(look.heatmaps[row][look.measured(row)], truth)
+            inside[:, row] = [found[name] for name in INSIDE]
+    return dict(zip(INSIDE, inside, strict=True))
 
 
-def _slot_of(classes: np.ndarray, label: int | None) -> int:
-    """The slot of the true class where it is mapped, else the first."""
-    return 0 if label is None or label not in classes else int(np.argmax(classes == label))
-
-
-def _place(down: float, right: float) -> str:
-    """Where in a picture, in words."""
-    names: Sequence[str] = [
-        low if share < 1 / 3 else high if share > 2 / 3 else ""
-        for share, low, high in ((down, "top", "bottom"), (right, "left", "right"))
-    ]
-    return " ".join(name for name in names if name) or "the middle"
+def _form_of(image: np.ndarray) -> int:
+    return zlib.crc32(repr((image.shape, image.dtype.str)).encode())

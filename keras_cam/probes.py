@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import os
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from keras_cam.batches import is_instance_of
-from keras_cam.errors import InvalidDataError
+from keras_cam.errors import CAMWarning, InvalidDataError
 from keras_cam.files import Files, find_pictures
 from keras_cam.images import load_images
-from keras_cam.spread import MAX_READ, drawn, first_spread
+from keras_cam.labels import as_numpy, class_labels, labels_wanted
+from keras_cam.spread import MAX_READ, drawn, first_spread, spread_of
 
-__all__ = ["MAX_READ", "ProbeSource", "Probes", "class_labels"]
+__all__ = ["MAX_READ", "ProbeSource", "Probes"]
 
 WANTED = (
     "Give images x of shape (n, height, width, channels), a tuple (x, y), or a tf.data.Dataset, "
@@ -32,12 +34,13 @@ class Probes:
     """The images chosen, as the model takes them, and their classes.
 
     Attributes:
-        images: arrays (height, width, channels) in the data's own dtype.
+        images: arrays (height, width, channels) in the data's own dtype, each of its own; of further images of a
+            directory the paths.
         labels: int64 class of each, or None where the data have none.
         indices: which of the data each is, for data in memory; None for a data set that is read from its start.
     """
 
-    images: list[np.ndarray]
+    images: list[Any]
     labels: np.ndarray | None
     indices: np.ndarray | None = None
 
@@ -72,6 +75,7 @@ class ProbeSource:
             self.class_names = files.class_names
             data = (files, files.labels)
         self._data = data
+        self._is_said = False
         self._is_pydataset = is_instance_of(data, "keras", "utils.PyDataset")
         self.in_memory = not self._is_pydataset and (isinstance(data, tuple) or hasattr(data, "shape"))
         if self.in_memory:
@@ -86,7 +90,7 @@ class ProbeSource:
             if rank not in (None, 3, 4):
                 raise InvalidDataError(f"No probes can be taken from a tf.data.Dataset of {_words(images)}. {WANTED}")
             if isinstance(labels, dict | list | tuple):
-                raise InvalidDataError(_labels_wanted(f"a {type(labels).__name__} of labels"))
+                raise InvalidDataError(labels_wanted(f"a {type(labels).__name__} of labels"))
         elif not self._is_pydataset and (
             isinstance(data, list | dict) or not hasattr(data, "__iter__") or hasattr(data, "__next__")
         ):
@@ -111,22 +115,63 @@ class ProbeSource:
             InvalidDataError: the data set is empty, or what it gives is not images with class labels.
             InvalidImageError: an image that cannot be fed, such as one with NaN.
         """
+        return self.choose_with_more(num_probes, 0, seed=seed, num_classes=num_classes)[0]
+
+    def choose_with_more(
+        self,
+        num_probes: int,
+        num_more: int,
+        *,
+        seed: int = 0,
+        num_classes: int | None = None,
+        preferred: np.ndarray | None = None,
+    ) -> tuple[Probes, Probes]:
+        """Take probes as `choose` does, and further images of the same classes.
+
+        Args:
+            num_probes: how many probes.
+            num_more: how many further images, at most.
+            seed: as for `choose`, and so the rest.
+            num_classes: how many classes there are.
+            preferred: bool, which of the images in memory come first within their class.
+
+        Returns:
+            The probes, and the further images.
+        """
         generator = np.random.default_rng(seed)
         if self.in_memory:
             images, _ = _split(self._data)
-            chosen = drawn(self._labels, len(images), num_probes, generator)
-            arrays, _ = load_images([images[int(index)] for index in chosen])
-            return Probes(list(arrays), None if self._labels is None else self._labels[chosen], chosen)
+            options: Any = {"num_more": num_more, "preferred": preferred}
+            chosen, more = drawn(self._labels, len(images), num_probes, generator, **options)
+            # Of their own: a view would hold all of the data.
+            probes = [np.array(array) for array in load_images([images[int(index)] for index in chosen])[0]]
+            others = [images[int(index)] for index in more]
+            if not isinstance(images, Files):
+                others = [np.array(as_numpy(image)) for image in others]
+            return tuple(
+                Probes(arrays, None if self._labels is None else self._labels[indices], indices)
+                for arrays, indices in ((probes, chosen), (others, more))
+            )  # type: ignore[return-value]
         with _global_random_state_kept():
-            samples = first_spread(self._samples(generator), num_probes, num_classes)
+            samples = first_spread(self._samples(generator), num_probes + num_more, num_classes)
         if not samples:
             raise InvalidDataError(f"No probes can be taken from a data set without images. {WANTED}")
-        samples = sorted(samples, key=lambda sample: -1 if sample[1] is None else sample[1])
-        labels = [label for _, label in samples if label is not None]
-        return Probes([np.array(image) for image, _ in samples], np.array(labels, np.int64) if labels else None)
+        first = spread_of([label for _, label in samples], num_probes)
+        rest = [index for index in range(len(samples)) if index not in first]
+        return _of_samples([samples[index] for index in first]), _of_samples([samples[index] for index in rest])
+
+    @property
+    def ends(self) -> bool:
+        """Whether the data are known to come to an end."""
+        if self.in_memory or self._is_pydataset:
+            return self.in_memory or self._num_batches is not None
+        try:
+            return len(self._data) >= 0
+        except (TypeError, NotImplementedError):  # an endless tf.data.Dataset, or one that does not know
+            return False
 
     def samples(self, seed: int) -> Iterator[tuple[np.ndarray, int | None, int | None]]:
-        """Go through the data image by image, `MAX_READ` at most.
+        """Go through the data image by image, to their end, or `MAX_READ` far where none is known.
 
         Args:
             seed: of the order of a PyDataset's batches.
@@ -136,14 +181,28 @@ class ProbeSource:
         """
         if self.in_memory:
             images, _ = _split(self._data)
-            for index in range(min(len(images), MAX_READ)):
+            for index in range(len(images)):
                 (array,), _ = load_images([images[index]])
                 yield array, None if self._labels is None else int(self._labels[index]), index
             return
         with _global_random_state_kept():
-            for sample in itertools.islice(self._samples(np.random.default_rng(seed)), MAX_READ):
+            for read, sample in enumerate(self._samples(np.random.default_rng(seed))):
+                if read == MAX_READ and not self.ends:
+                    self._say_cut()
+                    break
                 if sample is not None:
                     yield *sample, None
+
+    def _say_cut(self) -> None:
+        if not self._is_said:
+            self._is_said = True
+            warnings.warn(
+                f"CAMCallback looks for the worst among the first {MAX_READ} images only: the data set does not say "
+                "that it ends. Give one that does, such as arrays (x, y), or a tf.data.Dataset after "
+                "apply(tf.data.experimental.assert_cardinality(n)).",
+                CAMWarning,
+                stacklevel=2,
+            )
 
     def _samples(self, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, int | None] | None]:
         """Go through a data set image by image; None for a batch without any."""
@@ -158,57 +217,31 @@ class ProbeSource:
             if labels is None:
                 yield from ((array, None) for array in arrays)
             else:
-                classes = class_labels(_to_numpy(labels)[np.newaxis] if single else labels, len(arrays))
+                classes = class_labels(as_numpy(labels)[np.newaxis] if single else labels, len(arrays))
                 yield from zip(arrays, classes.tolist(), strict=True)
 
     def _elements(self, generator: np.random.Generator) -> Iterator[Any]:
         if not self._is_pydataset:
             yield from self._data
             return
-        try:
-            number = self._data.num_batches
-        except NotImplementedError:  # as Keras has it: no word on the end means that there is none
-            number = None
+        number = self._num_batches
         order = itertools.count() if number is None else generator.permutation(number).tolist()
         yield from (self._data[index] for index in order)
 
+    @property
+    def _num_batches(self) -> int | None:
+        """Of a PyDataset; None where it never ends."""
+        try:
+            number: int | None = self._data.num_batches
+        except NotImplementedError:  # as Keras has it: no word on the end means that there is none
+            return None
+        return number
 
-def check_labels(labels: np.ndarray | None, num_classes: int) -> None:
-    """Raise `InvalidDataError` where a label is none of the model's classes."""
-    if labels is not None and labels.max(initial=0) >= num_classes:
-        raise InvalidDataError(
-            f"Labels must lie in 0..{num_classes - 1}, for the model tells {num_classes} classes apart. "
-            f"Received: label {labels.max()} in the data given to CAMCallback."
-        )
 
-
-def class_labels(labels: Any, count: int) -> np.ndarray:
-    """Turn the labels of `count` images into int64 class indices (count,).
-
-    Args:
-        labels: whole numbers (count,) or (count, 1), or rows (count, num_classes) that sum to one.
-        count: how many images they are for.
-
-    Raises:
-        InvalidDataError: anything else.
-
-    >>> class_labels([[0.0, 1.0], [0.9, 0.1]], 2)
-    array([1, 0])
-    """
-    array = _to_numpy(labels)
-    words = f"labels of shape {array.shape} and type {array.dtype}"
-    if array.ndim not in (1, 2) or array.dtype.kind not in "biuf" or 0 in array.shape:
-        raise InvalidDataError(_labels_wanted(words))
-    if len(array) != count:
-        raise InvalidDataError(f"Each image needs one label. Received: {count} images and {len(array)} labels.")
-    if array.ndim == 2 and array.shape[1] > 1:
-        if not ((array >= 0).all() and np.allclose(array.sum(axis=1, dtype=np.float64), 1, atol=1e-2)):
-            raise InvalidDataError(_labels_wanted(f"{words} whose rows do not sum to one"))
-        return array.argmax(axis=1)
-    column = array.reshape(count)
-    if not (np.isfinite(column).all() and (column >= 0).all() and (column == np.floor(column)).all()):
-        raise InvalidDataError(_labels_wanted(f"{words} with values from {column.min():g} to {column.max():g}"))
-    return column.astype(np.int64)
+def _of_samples(samples: list[tuple[np.ndarray, int | None]]) -> Probes:
+    samples = sorted(samples, key=lambda sample: -1 if sample[1] is None else sample[1])
+    labels = [label for _, label in samples if label is not None]
+    return Probes([np.array(image) for image, _ in samples], np.array(labels, np.int64) if labels else None)
 
 
 def _split(element: Any) -> tuple[Any, Any]:
@@ -218,19 +251,6 @@ def _split(element: Any) -> tuple[Any, Any]:
             raise InvalidDataError(f"No probes can be taken from {len(element)} things at once. {WANTED}")
         return element[0], element[1] if len(element) > 1 else None
     return element, None
-
-
-def _to_numpy(labels: Any) -> np.ndarray:
-    if hasattr(labels, "detach"):  # torch: off the graph and off the accelerator first
-        labels = labels.detach().cpu()
-    return np.asarray(labels)
-
-
-def _labels_wanted(received: str) -> str:
-    return (
-        "Probes are spread over the classes by their labels: whole numbers (n,) or (n, 1), or one-hot rows "
-        f"(n, num_classes). Received: {received}. For any other task give the images alone."
-    )
 
 
 def _words(images: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import time
 from collections.abc import Iterator
@@ -34,8 +35,8 @@ class Schedule:
         said = EVERY.fullmatch(every.strip()) if isinstance(every, str) else None
         if said is not None:
             self.every, self.unit = int(said[1]), said[2].lower()
-        elif isinstance(every, int) and not isinstance(every, bool) and every > 0:
-            self.every, self.unit = every, "epoch"
+        elif hasattr(every, "__index__") and not isinstance(every, (bool, str)) and operator.index(every) > 0:
+            self.every, self.unit = operator.index(every), "epoch"
         else:
             raise InvalidOptionError(
                 "every must be a whole number, at least 1, of epochs, or words such as '100 batches'. Received: "

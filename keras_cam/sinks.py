@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
+import os
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 
-from keras_cam.card import CARD_WIDTH, probe_card
+from keras_cam.errors import InvalidDataError
 from keras_cam.fitting import placement
-from keras_cam.heatmap import limits_of
 from keras_cam.images import load_images
 from keras_cam.looks import ABOUT, INSIDE, Look
-from keras_cam.manners import manner_of
 from keras_cam.render import contact_sheet, encode_jpeg, encode_png, save_gif, save_png
 from keras_cam.render import fitted as scaled_to
 from keras_cam.tensorboard.records import (
@@ -29,11 +33,15 @@ from keras_cam.tensorboard.records import (
 )
 from keras_cam.tensorboard.writer import SummaryWriter
 
-__all__ = ["FileSink", "TensorBoardSink", "draw_card"]
+__all__ = ["FileSink", "TensorBoardSink"]
+
+logger = logging.getLogger("keras_cam")
 
 LONGEST_SIDE = 512
 FILM_WIDTH = 350
 FRAMES = 200  # of a film at most: of more, as many are taken evenly
+FAST = 1  # compression of a PNG: a third of the time, a fifth more to store
+TOP = 5  # classes whose probability is stored, whether they are mapped or not
 PICTURE = (
     "Left the picture, then where the model finds evidence for the class that it predicts, and, where that is wrong, "
     "for the true class. The numbers beside the colours are in units of the class's score before softmax or sigmoid."
@@ -41,7 +49,7 @@ PICTURE = (
 
 
 class TensorBoardSink:
-    """Writes looks into a directory of event files: cards, scalars, and the records of the CAM tab.
+    """Writes looks into a directory of event files: scalars, the records of the CAM tab, and cards.
 
     Args:
         directory: the run's directory.
@@ -51,33 +59,21 @@ class TensorBoardSink:
     def __init__(self, directory: str, image_format: str = "jpeg") -> None:
         self._writer = SummaryWriter(directory)
         self._encode = encode_jpeg if image_format == "jpeg" else encode_png
-        self._shown: dict[int, tuple[np.ndarray, int]] = {}  # what the CAM tab has a picture of, and since which step
+        self._shown: dict[int, tuple[str, int]] = {}  # what the CAM tab has a picture of, and since which step
 
     def __call__(self, look: Look) -> None:
         """Write a look."""
+        if self._writer.is_gone:  # and with it the pictures that were in it
+            self.end()
         try:
-            self._write(look)
+            self._scalars(look)
+            if look.step >= 0:
+                self._record(look)
+            self._writer.flush()
         except BaseException:
             self._shown = {}  # the file may have ended before they were in it
             raise
-
-    def _write(self, look: Look) -> None:
-        heatmaps = look.result.heatmaps(None) if look.result.images else []
-        for row, maps in enumerate(heatmaps):
-            card = draw_card(look, row, maps[look.slots(row)])
-            height, width = card.shape[:2]
-            tag, encoded = f"cam/{probe_id(row)}", self._encode(card)
-            self._writer.image(tag, encoded, width=width, height=height, step=look.step, description=PICTURE)
-        for name, value in look.means.items():
-            self._writer.scalar(f"cam/{name}", value, step=look.step, description=ABOUT[name])
-        for name in INSIDE:
-            for label, rows in look.by_class().items() if name in look.numbers else ():
-                values = look.numbers[name][rows]
-                if label >= 0 and not np.isnan(values).all():
-                    tag = f"cam_by_class/{name}/{label}_{_tame(look.result.class_name(label))}"
-                    self._writer.scalar(tag, float(np.nanmean(values)), step=look.step, description=ABOUT[name])
-        if look.step >= 0 and look.result.images and look.result.images[0].ndim == 3:
-            self._record(look)
+        self._cards(look)  # last: what goes wrong in drawing costs nothing else
         self._writer.flush()
 
     def end(self) -> None:
@@ -89,6 +85,22 @@ class TensorBoardSink:
         """What can be copied: all but an open file."""
         return {**self.__dict__, "_writer": SummaryWriter(self._writer.directory), "_shown": {}}
 
+    def _scalars(self, look: Look) -> None:
+        for name, value in look.means.items():
+            self._writer.scalar(f"cam/{name}", value, step=look.step, description=ABOUT[name])
+        for name in INSIDE:
+            for label, rows in look.by_class().items() if name in look.numbers else ():
+                values = look.numbers[name][rows]
+                if label >= 0 and not np.isnan(values).all():
+                    tag = f"cam_by_class/{name}/{label}_{_tame(look.result.class_name(label))}"
+                    self._writer.scalar(tag, float(np.nanmean(values)), step=look.step, description=ABOUT[name])
+
+    def _cards(self, look: Look) -> None:
+        for row, card in enumerate(look.cards):
+            height, width = card.shape[:2]
+            tag, encoded = f"cam/{probe_id(row)}", self._encode(card)
+            self._writer.image(tag, encoded, width=width, height=height, step=look.step, description=PICTURE)
+
     def _record(self, look: Look) -> None:
         """Write what the CAM tab draws from."""
         result = look.result
@@ -98,10 +110,10 @@ class TensorBoardSink:
             if max(picture.shape[:2]) > LONGEST_SIDE:
                 shown = scaled_to(picture, round(picture.shape[1] * LONGEST_SIDE / max(picture.shape[:2])))
             probe, slots = probe_id(row), look.slots(row)
-            image = look.watched.images[row]
-            if row not in self._shown or not np.array_equal(self._shown[row][0], image):
+            mark = look.watched.marks[row]
+            if row not in self._shown or self._shown[row][0] != mark:
                 self._writer.record(tag_of(probe, PICTURES), PICTURES, [self._encode(shown)], step=look.step)
-                self._shown[row] = image, look.step
+                self._shown[row] = mark, look.step
             record = _maps_record(look, row, slots, shown.shape[:2])
             self._writer.record(tag_of(probe, MAPS), MAPS, encode_maps(record), step=look.step)
             summary = _summary(look, row, slots, shown.shape[1] / picture.shape[1])
@@ -111,6 +123,9 @@ class TensorBoardSink:
 
 class FileSink:
     """Writes each probe's card as a PNG at each look, and a strip and an animation of them at the end.
+
+    The films are made of the files that lie there: those of this training, and of epochs before it where it goes on
+    from one. After a training that was interrupted they are made when the next one begins, or when Python ends.
 
     Args:
         directory: where to; each probe has a subdirectory.
@@ -122,66 +137,67 @@ class FileSink:
 
     def __call__(self, look: Look) -> None:
         """Write a look."""
-        for row, maps in enumerate(look.result.heatmaps(None) if look.result.images else []):
-            card = draw_card(look, row, maps[look.slots(row)])
+        if not self._written:
+            atexit.register(self._end_at_exit)
+        for row, card in enumerate(look.cards):
             path = self._directory / probe_id(row) / f"{look.unit}_{look.step:06d}.png"
-            self._written.setdefault(row, []).append(save_png(path, card))
+            picture = PIL.Image.fromarray(card)
+            _save(path, partial(picture.save, format="PNG", compress_level=FAST))
+            self._written.setdefault(row, []).append(path)
 
     def end(self) -> None:
-        """Write the films of all looks since the last end."""
+        """Write the films, each probe's on its own; the first error is raised when all others are done."""
+        atexit.unregister(self._end_at_exit)
         written, self._written = self._written, {}
-        for row, every in written.items():
-            paths = [
-                every[index] for index in np.linspace(0, len(every) - 1, min(len(every), FRAMES)).round().astype(int)
-            ]
-            frames = [scaled_to(load_images(path)[0][0], FILM_WIDTH) for path in paths]
-            save_gif(self._directory / f"{probe_id(row)}.gif", frames)
-            save_png(self._directory / f"{probe_id(row)}.png", contact_sheet(frames, min(len(frames), 4)))
+        errors: list[Exception] = []
+        for row, paths in written.items():
+            try:
+                self._write_films(probe_id(row), paths)
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What can be copied: films are made by the one that wrote the pictures."""
+        return {**self.__dict__, "_written": {}}
+
+    def _write_films(self, probe: str, written: list[Path]) -> None:
+        unit, first = _unit_and_step(written[0])
+        there = {path: _unit_and_step(path) for path in (self._directory / probe).glob("*_*.png")}
+        earlier = [path for path, (its_unit, step) in there.items() if its_unit == unit and step < first]
+        paths = [*sorted(earlier, key=lambda path: there[path][1]), *(path for path in written if path in there)]
+        if not paths:
+            raise InvalidDataError(
+                f"The pictures that were to make a film have been taken away from {str(self._directory)!r}."
+            )
+        kept = np.linspace(0, len(paths) - 1, min(len(paths), FRAMES)).round().astype(int)
+        frames = [scaled_to(load_images(paths[index])[0][0], FILM_WIDTH) for index in kept]
+        strip = contact_sheet(frames, min(len(frames), 4))
+        _save(self._directory / f"{probe}.gif", partial(save_gif, pictures=frames))
+        _save(self._directory / f"{probe}.png", partial(save_png, image=strip))
+
+    def _end_at_exit(self) -> None:
+        try:
+            self.end()
+        except Exception as error:  # Python is ending: there is nobody left to raise it to
+            logger.error("CAMCallback could not make films in save_dir. %s: %s", type(error).__name__, error)
 
 
-def draw_card(look: Look, row: int, maps: np.ndarray) -> np.ndarray:
-    """Draw one probe: the picture beside its maps, and a caption.
-
-    Args:
-        look: the look.
-        row: which probe.
-        maps: (C, height, width), over the picture; those to show.
-
-    Returns:
-        uint8 RGB, `CARD_WIDTH` pixels wide.
-    """
-    thing, lines, label = look.result.images[row], caption_lines(look, row), look.watched.labels[row]
-    low, high = (float(end.item()) for end in limits_of(maps.reshape(1, -1)))
-    if thing.ndim == 3:
-        wrong = label is not None and label != predicted_class(look, row)
-        return probe_card(thing, maps, (low, high), lines, wrong=wrong)
-    return manner_of([thing]).draw(thing, maps[0], (low, high), lines, width=CARD_WIDTH)
+def _save(path: Path, save: Callable[[Path], Any]) -> None:
+    """Save a file whole, or leave what was there."""
+    part = path.with_name(f".{path.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        save(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
-def predicted_class(look: Look, row: int) -> int:
-    """The most probable class of a probe."""
-    return int(look.result.logits[row].argmax())
-
-
-def caption_lines(look: Look, row: int) -> list[str]:
-    """Say what stands below a probe: when, true class, predicted class, probability, and whether the map is empty."""
-    result, label, predicted = look.result, look.watched.labels[row], predicted_class(look, row)
-    group = look.watched.groups[row]
-    first = f"{look.unit} {look.step}" + (f", {group}" if group else "")
-    second = f"predicted: {_with_value(look, row, predicted)}"
-    if label is not None:
-        first += f", true: {_with_value(look, row, label)}"
-        second = f"{'✓' if label == predicted else '✗'} {second}"
-    shown = [int(result.class_indices[row, slot]) for slot in look.slots(row)]
-    maps = [] if shown == [predicted] else ["maps: " + ", ".join(map(result.class_name, shown))]
-    empty = np.isnan(look.shares[row]).any()
-    return [first, second, *maps, *(["empty map: nothing in the picture speaks for it"] if empty else [])]
-
-
-def _with_value(look: Look, row: int, index: int) -> str:
-    """A class with its probability, or with its value where the model gives none."""
-    value, name = look.result.probabilities[row, index], look.result.class_name(index)
-    return f"{name}: {value:.4g}" if look.result.activation == "linear" else f"{name} {value:.1%}"
+def _unit_and_step(path: Path) -> tuple[str, int]:
+    unit, _, step = path.stem.partition("_")
+    return (unit, int(step)) if re.fullmatch(r"-?\d+", step) else ("", 0)
 
 
 def _maps_record(look: Look, row: int, slots: list[int], size: tuple[int, ...]) -> MapsRecord:
@@ -200,23 +216,34 @@ def _maps_record(look: Look, row: int, slots: list[int], size: tuple[int, ...]) 
 
 def _summary(look: Look, row: int, slots: list[int], scale: float) -> dict[str, Any]:
     """What the CAM tab knows of a probe without its maps; boxes in pixels of the stored picture."""
-    result, label, predicted = look.result, look.watched.labels[row], predicted_class(look, row)
+    result, label, predicted = look.result, look.watched.labels[row], look.predicted(row)
     classes = [int(result.class_indices[row, slot]) for slot in slots]
-    named = {*classes, predicted, *([] if label is None else [label])}
+    p = result.probabilities[row]
+    top = np.argsort(-p, kind="stable")[:TOP].tolist()
+    named = {*classes, *top, predicted, *([] if label is None else [label])}
     truth = look.watched.truths[row]
     return {
         "probe": probe_id(row),
         "group": look.watched.groups[row],
         "name": f"image {row}",
+        "image": look.watched.marks[row],
         "true": label,
         "predicted": predicted,
         "classes": classes,
         "names": {str(index): result.class_name(index) for index in sorted(named)},
-        "p": [result.probabilities[row, index] for index in classes],
-        "p_true": None if label is None else result.probabilities[row, label],
+        "p": [_short(p[index]) for index in classes],
+        "p_true": None if label is None else _short(p[label]),
+        "top": [[index, _short(p[index])] for index in dict.fromkeys([*top, predicted])],
         "boxes": [] if truth is None else [[edge * scale for edge in box] for box in truth.boxes],
-        "numbers": {name: float(each[row]) for name, each in look.numbers.items() if np.isfinite(each[row])},
+        "numbers": {name: _short(each[row]) for name, each in look.numbers.items() if np.isfinite(each[row])},
+        "heat_of": classes[0],
+        "inside_of": None if truth is None else int(result.class_indices[row, look.measured(row)]),
     }
+
+
+def _short(value: float) -> float:
+    """A number with as many digits as a float32 has, for a short record."""
+    return float(f"{value:.7g}")
 
 
 def _tame(name: str) -> str:

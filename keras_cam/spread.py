@@ -10,23 +10,49 @@ import numpy as np
 
 from keras_cam.errors import CAMWarning
 
-__all__ = ["MAX_READ", "drawn", "first_spread"]
+__all__ = ["FEWEST", "MAX_READ", "drawn", "first_spread", "spread_of"]
 
-MAX_READ = 4096  # images, or batches without any, read of a data set at most: it may never end
+MAX_READ = 4096  # images, or batches without any, read of a data set that may never end
+FEWEST = 3  # maps of a class that can agree by more than chance
 
 
-def drawn(labels: np.ndarray | None, count: int, num_probes: int, generator: np.random.Generator) -> np.ndarray:
-    """Draw indices of images: one of each class in turn until there are enough, the classes in a drawn order."""
+def drawn(
+    labels: np.ndarray | None,
+    count: int,
+    num_probes: int,
+    generator: np.random.Generator,
+    *,
+    num_more: int = 0,
+    preferred: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw indices of images: one of each class in turn until there are enough, the classes in a drawn order.
+
+    Args:
+        labels: class of each image, or None.
+        count: how many images there are.
+        num_probes: how many to draw.
+        generator: draws.
+        num_more: how many more to draw, of few enough classes to have `FEWEST` of each, those of the probes first.
+        preferred: bool (count,): which images come first within their class.
+
+    Returns:
+        Indices of the probes in the order of their classes, and of the further images.
+    """
     shuffled = generator.permutation(count)
+    if preferred is not None:
+        shuffled = shuffled[np.argsort(~preferred[shuffled], kind="stable")]
     if labels is None:
-        return np.sort(shuffled[:num_probes])
+        return np.sort(shuffled[:num_probes]), shuffled[num_probes : num_probes + num_more]
     _, classes, class_sizes = np.unique(labels, return_inverse=True, return_counts=True)
     by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
     turns = np.empty(count, np.int64)
     turns[by_class] = np.concatenate([np.arange(size) for size in class_sizes])
     place_in_turn = generator.permutation(len(class_sizes))
-    chosen = np.lexsort((place_in_turn[classes], turns))[:num_probes]
-    return chosen[np.lexsort((chosen, labels[chosen]))]
+    in_turn = np.lexsort((place_in_turn[classes], turns))
+    chosen, rest = in_turn[:num_probes], in_turn[num_probes:]
+    most_classes = max(num_probes, (num_probes + num_more) // FEWEST)
+    more = rest[place_in_turn[classes[rest]] < most_classes][:num_more]
+    return chosen[np.lexsort((chosen, labels[chosen]))], more
 
 
 def first_spread(
@@ -55,6 +81,12 @@ def first_spread(
     return kept
 
 
+def spread_of(labels: list[int | None], num_probes: int) -> list[int]:
+    """Which of some samples to take so that they are spread over the classes, the first ones of each class."""
+    numbered = ((np.array(index), label) for index, label in enumerate(labels))
+    return [int(index) for index, _ in first_spread(numbered, num_probes, None)]
+
+
 def _is_spread(counts: Counter[int | None], num_probes: int, num_classes: int | None) -> bool:
     """Say whether more reading could not make the classes more equal."""
     if None in counts:
@@ -70,7 +102,7 @@ def _warn_not_spread(kept: list[tuple[np.ndarray, int | None]], num_classes: int
     of_all = "" if num_classes is None else f" of {num_classes}"
     warnings.warn(
         f"CAMCallback read {MAX_READ} images without coming to the end of the data set, and stopped there. The "
-        f"{len(kept)} probes chosen are of the classes {classes}{of_all}. If others are wanted, shuffle the data set "
+        f"{len(kept)} images chosen are of the classes {classes}{of_all}. If others are wanted, shuffle the data set "
         f"or give arrays (x, y).",
         CAMWarning,
         stacklevel=2,

@@ -11,7 +11,7 @@ import numpy as np
 from keras_cam.boxes import Box, as_boxes, best_iou, find_boxes
 from keras_cam.errors import InvalidDataError
 
-__all__ = ["Truth", "find_truth", "inside_numbers"]
+__all__ = ["Truth", "find_truth", "inside_numbers", "where_known"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +45,7 @@ def find_truth(
     Raises:
         InvalidDataError: more or fewer entries than images, a box outside its picture, or a mask of another size.
     """
-    name, values = ("boxes", boxes) if masks is None else ("masks", masks)
-    if len(values) != count:
-        raise InvalidDataError(
-            f"{name} must hold an entry for each image of the data. Received: {len(values)} entries for {count} images."
-        )
+    _checked_entries(boxes, masks, count)
     found: list[Truth | None] = []
     for picture, index in zip(pictures, chosen, strict=True):
         size = picture.shape[:2]
@@ -71,6 +67,39 @@ def find_truth(
             )
         found.append(Truth(mask, tuple(several)))
     return found
+
+
+def where_known(boxes: Any, masks: Any, count: int) -> np.ndarray | None:
+    """Of which of some data the object is known, before any of them is looked at.
+
+    Args:
+        boxes: as for `find_truth`, and so the rest.
+        masks: likewise.
+        count: how many images the data hold.
+
+    Returns:
+        (count,) bool; None where there are neither boxes nor masks, or masks that are yet to be read from somewhere.
+
+    Raises:
+        InvalidDataError: more or fewer entries than images.
+    """
+    if boxes is None and masks is None:
+        return None
+    entries = _checked_entries(boxes, masks, count)
+    if masks is None:
+        return np.array([entry is not None and (isinstance(entry, Box) or len(entry) > 0) for entry in entries], bool)
+    if type(masks) is list or type(masks) is np.ndarray:
+        return np.array([np.any(mask) for mask in entries], bool)
+    return None
+
+
+def _checked_entries(boxes: Any, masks: Any, count: int) -> Any:
+    name, values = ("boxes", boxes) if masks is None else ("masks", masks)
+    if len(values) != count:
+        raise InvalidDataError(
+            f"{name} must hold an entry for each image of the data. Received: {len(values)} entries for {count} images."
+        )
+    return values
 
 
 def inside_numbers(heatmap: np.ndarray, truth: Truth) -> Mapping[str, float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,20 @@ import numpy as np
 from keras_cam.classes import resolve_classes
 from keras_cam.errors import InvalidDataError, InvalidOptionError
 from keras_cam.explainer import Explainer
+from keras_cam.labels import check_labels
 from keras_cam.looks import Watched
-from keras_cam.probes import Probes, ProbeSource, check_labels
-from keras_cam.truth import find_truth
+from keras_cam.probes import Probes, ProbeSource
+from keras_cam.truth import find_truth, where_known
 from keras_cam.worst import most_wrong
 
 __all__ = ["Watching"]
 
 PROBES = ("spread", "worst")
+FURTHER = 32  # images besides the probes, of all groups together: one batch
 
 
 class Watching:
-    """Chooses the images to look at, once or at each look.
+    """Chooses the images to look at, once or at each look; lets go of the data once nothing more is chosen from them.
 
     Args:
         data: as for `CAMCallback`, and so the rest.
@@ -32,6 +35,12 @@ class Watching:
         masks: the same, as masks.
         seed: of the choice.
 
+    Attributes:
+        class_names: the names of a directory's classes, or None.
+        knows_objects: whether boxes or masks were given.
+        further: images besides the probes, of which the maps are only compared with each other: up to `FURTHER`, None
+            where there are none. Those of a directory are paths.
+
     Raises:
         InvalidDataError: data that no probes can be taken from, or boxes that do not fit them.
         InvalidOptionError: an argument outside its range.
@@ -40,7 +49,7 @@ class Watching:
     def __init__(
         self, data: Any, num_probes: int, probes: str, classes: Any, boxes: Any, masks: Any, seed: int
     ) -> None:
-        if isinstance(num_probes, bool) or not isinstance(num_probes, int) or num_probes < 1:
+        if isinstance(num_probes, bool) or not hasattr(num_probes, "__index__") or operator.index(num_probes) < 1:
             raise InvalidOptionError(
                 f"num_probes must be a whole number, at least 1. Received: num_probes={num_probes!r}."
             )
@@ -48,7 +57,7 @@ class Watching:
             raise InvalidOptionError(f"probes must be one of {', '.join(map(repr, PROBES))}. Received: {probes!r}.")
         if boxes is not None and masks is not None:
             raise InvalidOptionError("Give boxes= or masks=, not both: they say the same.")
-        self._num_probes, self._worst, self._seed = num_probes, probes == "worst", seed
+        self._num_probes, self._worst, self._seed = operator.index(num_probes), probes == "worst", seed
         self._classes = list(classes) if isinstance(classes, (list, tuple, range, np.ndarray)) else [classes]
         groups = dict(data) if isinstance(data, Mapping) else {"": data}
         if not groups:
@@ -57,24 +66,21 @@ class Watching:
         named = {source.class_names for source in self._sources.values() if source.class_names}
         if len(named) > 1:
             raise InvalidDataError(f"The directories must hold the same classes. Received: {sorted(named)}.")
+        self.class_names = next(iter(named), None)
+        self.knows_objects = boxes is not None or masks is not None
         self._truths = {name: (_of(boxes, name, groups), _of(masks, name, groups)) for name in self._sources}
-        self._chosen: dict[str, Probes] = {}
+        self._chosen: dict[str, Watched | None] = dict.fromkeys(self._sources)
+        self._further: dict[str, Watched] = {}
         self._watched: Watched | None = None
-        for name, source in self._sources.items():
+        self.further: Watched | None = None
+        for name, source in list(self._sources.items()):
             if any(truth is not None for truth in self._truths[name]) and not source.in_memory:
                 raise InvalidDataError(
                     "boxes and masks belong to images by their place in the data. Give arrays (x, y) or a directory, "
                     "rather than a data set that is read from its start."
                 )
             if source.in_memory and not self._worst:
-                self._chosen[name] = source.choose(num_probes, seed=seed)
-        if len(self._chosen) == len(self._sources):
-            self._watched = self._joined(self._chosen)  # which says what is wrong with the boxes
-
-    @property
-    def class_names(self) -> tuple[str, ...] | None:
-        """The names of a directory's classes."""
-        return next((source.class_names for source in self._sources.values() if source.class_names), None)
+                self._choose(name, None)
 
     def prepare(self, explainer: Explainer) -> None:
         """Choose what can only be chosen by reading a data set, and check classes against those of the model."""
@@ -82,22 +88,19 @@ class Watching:
         any_image = Watched([np.zeros((1, 1, 1))], [0], [""], [None])
         resolve_classes(self.columns(any_image, explainer), 1, num_classes, explainer.class_names)
         if not self._worst:
-            for name, source in self._sources.items():
-                if name not in self._chosen:
-                    self._chosen[name] = source.choose(self._num_probes, seed=self._seed, num_classes=num_classes)
-            self._watched = self._watched or self._joined(self._chosen)
-        for probes in self._chosen.values():
-            check_labels(probes.labels, num_classes)
+            for name in list(self._sources):
+                self._choose(name, num_classes)
+        for part in filter(None, (self._watched, self.further)):
+            check_labels(np.array([label for label in part.labels if label is not None], np.int64), num_classes)
 
     def watched(self, explainer: Explainer) -> Watched:
         """The images to look at now."""
         if self._watched is not None:
             return self._watched
-        return self._joined(
-            {
-                name: most_wrong(explainer, source, self._num_probes, seed=self._seed)
-                for name, source in self._sources.items()
-            }
+        options: Any = {"seed": self._seed}
+        return _joined(
+            self._known(name, most_wrong(explainer, source, self._num_probes, **options))
+            for name, source in self._sources.items()
         )
 
     def columns(self, watched: Watched, explainer: Explainer) -> Any:
@@ -116,22 +119,41 @@ class Watching:
                 columns.append(labels)  # an image without a label has no true class: the predicted one
         return columns
 
-    def _joined(self, chosen: Mapping[str, Probes]) -> Watched:
-        images: list[Any] = []
-        labels: list[Any] = []
-        groups: list[str] = []
-        truths: list[Any] = []
-        for name, probes in chosen.items():
-            count = len(probes.images)
-            images += probes.images
-            labels += [None] * count if probes.labels is None else probes.labels.tolist()
-            groups += [name] * count
-            boxes, masks = self._truths[name]
-            if (boxes is None and masks is None) or probes.indices is None:
-                truths += [None] * count
-            else:
-                truths += find_truth(probes.images, probes.indices.tolist(), boxes, masks, len(self._sources[name]))
-        return Watched(images, labels, groups, truths)
+    def _choose(self, name: str, num_classes: int | None) -> None:
+        """Choose the images of a group, once and for all: its data are not needed any more."""
+        source = self._sources[name]
+        preferred = where_known(*self._truths[name], len(source)) if source.in_memory else None
+        options: Any = {"seed": self._seed, "num_classes": num_classes, "preferred": preferred}
+        probes, further = source.choose_with_more(self._num_probes, FURTHER // len(self._chosen), **options)
+        self._chosen[name] = self._known(name, probes)  # which says what is wrong with the boxes
+        self._further[name] = _unknown(name, further)
+        del self._sources[name], self._truths[name]
+        if not self._sources:
+            self._watched = _joined(part for part in self._chosen.values() if part is not None)
+            self.further = _joined(self._further[name] for name in self._chosen)
+            self.further = self.further if self.further.images else None
+
+    def _known(self, name: str, probes: Probes) -> Watched:
+        """Probes with what is known of them."""
+        boxes, masks = self._truths[name]
+        found = _unknown(name, probes)
+        if (boxes is None and masks is None) or probes.indices is None:
+            return found
+        count = len(self._sources[name])
+        truths = find_truth(probes.images, probes.indices.tolist(), boxes, masks, count)
+        return Watched(found.images, found.labels, found.groups, truths)
+
+
+def _unknown(name: str, probes: Probes) -> Watched:
+    """Images with their classes, and without a word on where the objects are."""
+    count = len(probes.images)
+    labels = [None] * count if probes.labels is None else probes.labels.tolist()
+    return Watched(probes.images, labels, [name] * count, [None] * count)
+
+
+def _joined(parts: Iterable[Watched]) -> Watched:
+    several, names = list(parts), ("images", "labels", "groups", "truths")
+    return Watched(*([one for part in several for one in getattr(part, name)] for name in names))
 
 
 def _of(values: Any, name: str, groups: Mapping[str, Any]) -> Any:

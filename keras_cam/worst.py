@@ -9,7 +9,8 @@ import numpy as np
 
 from keras_cam.errors import InvalidDataError
 from keras_cam.explainer import Explainer
-from keras_cam.probes import Probes, ProbeSource, check_labels
+from keras_cam.labels import check_labels
+from keras_cam.probes import Probes, ProbeSource
 
 __all__ = ["most_wrong"]
 

@@ -45,6 +45,7 @@ def probe_of(probe="probe_00", classes=(4, 7), **more):
     about = {"probe": probe, "group": "", "name": "a cat", "true": 4, "predicted": 7, "picture": 0}
     about |= {"classes": list(classes)}
     about |= {"names": {"4": "cat", "7": "dog"}, "p": [0.25, 0.5], "p_true": 0.25, "boxes": [[1, 2, 3.5, 4]]}
+    about |= {"image": "89abcdef", "top": [[7, 0.5], [4, 0.25], [0, 0.125]], "heat_of": 7, "inside_of": 4}
     return about | {"numbers": {"energy_inside": 0.75}} | more
 
 

@@ -1,5 +1,6 @@
 """Logs for the CAM tab as a training would write them, without one: drawn shapes, and heat that finds them in time."""
 
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,7 +26,19 @@ SIZE, CELLS, OFFSET, STRIDE, FIELD = 160, 10, 4.0, 16.0, 47.0
 PLACEMENT = ((OFFSET, STRIDE), (OFFSET, STRIDE))
 
 
-def write_run(directory, *, probes=6, epochs=12, cheats=False, names=CLASS_NAMES, nan_probe=None, seed=0, first=0):
+def write_run(
+    directory,
+    *,
+    probes=6,
+    epochs=12,
+    cheats=False,
+    names=CLASS_NAMES,
+    nan_probe=None,
+    seed=0,
+    first=0,
+    pictures=7,
+    only_true=False,
+):
     """Write one run, as if `directory` were the callback's.
 
     Args:
@@ -37,9 +50,11 @@ def write_run(directory, *, probes=6, epochs=12, cheats=False, names=CLASS_NAMES
         nan_probe: index of a probe with cells that are not numbers in its maps.
         seed: of the noise; pictures are the same for all seeds.
         first: number of the first epoch.
+        pictures: seed of the pictures.
+        only_true: whether nothing but the map of the true class is stored, and no group.
     """
     writer = SummaryWriter(str(directory))
-    shapes = drawn(probes)
+    shapes = drawn(probes, pictures)
     before = {}
     for epoch in range(first, first + epochs):
         summaries = []
@@ -54,7 +69,12 @@ def write_run(directory, *, probes=6, epochs=12, cheats=False, names=CLASS_NAMES
             before[index] = maps
             if index == nan_probe:
                 maps = np.where(np.eye(CELLS, dtype=bool), np.nan, maps).astype("float32")
-            record = MapsRecord(maps, (0, 1, 2, 3), PLACEMENT, (FIELD, FIELD), (SIZE, SIZE))
+            if only_true:
+                (maps, classes) = maps[[summary["true"]]], [summary["true"]]
+                p = {"p": [summary["p"][summary["true"]]]}
+                known = {str(each): names[each] for each in (summary["true"], summary["predicted"])}
+                summary |= {"classes": classes, "heat_of": classes[0], "group": "", "names": known, **p}
+            record = MapsRecord(maps, tuple(summary["classes"]), PLACEMENT, (FIELD, FIELD), (SIZE, SIZE))
             writer.record(tag_of(probe_id(index), MAPS), MAPS, encode_maps(record), step=epoch)
             summaries.append(summary)
         writer.record(EPOCHS_TAG, EPOCHS, encode_epoch(epoch, summaries), step=epoch)
@@ -62,9 +82,9 @@ def write_run(directory, *, probes=6, epochs=12, cheats=False, names=CLASS_NAMES
 
 
 @lru_cache
-def drawn(probes):
+def drawn(probes, seed=7):
     """The pictures."""
-    return make_shapes(probes, SIZE, 7, tag_share=0.5)
+    return make_shapes(probes, SIZE, seed, tag_share=0.5)
 
 
 def maps_at(shapes, index, share, cheats, rng):
@@ -113,12 +133,16 @@ def summary_of(shapes, index, maps, share, cheats, names, before):
         "probe": probe_id(index),
         "group": "tagged" if shapes.tagged[index] else "plain",
         "name": f"image {index}",
+        "image": f"{zlib.crc32(shapes.images[index].tobytes()):08x}",
         "true": label,
         "predicted": int(p.argmax()),
         "classes": [0, 1, 2, 3],
         "names": {str(each): name for each, name in enumerate(names)},
         "p": p,
         "p_true": p[label],
+        "top": [[int(each), float(p[each])] for each in np.argsort(-p)],
+        "heat_of": int(p.argmax()),
+        "inside_of": label,
         "boxes": [box],
         "numbers": {name: float(value) for name, value in numbers.items() if np.isfinite(value)},
     }

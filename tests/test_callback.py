@@ -17,6 +17,7 @@ from keras_cam.errors import InvalidDataError, InvalidOptionError, UnsupportedMo
 
 NAMES = ("red", "green", "blue")
 NUMBERS = {"cam/concentration", "cam/share_in_border", "cam/share_in_corners", "cam/probability_of_true_class"}
+NUMBERS |= {"cam/agreement"}  # for few probes too: further images of the same data are compared with them
 
 
 def colours(count=24, size=16):
@@ -77,12 +78,11 @@ def card(content):
     return picture
 
 
-def expected_tags(probes, steps, *, labels=True, agree=None):
+def expected_tags(probes, steps, *, labels=True):
     """Every (tag, step): probes and numbers at each step, movement from the second on."""
-    agree = probes > (len(NAMES) if labels else 1) if agree is None else agree  # two maps of one class
     numbers = NUMBERS if labels else NUMBERS - {"cam/probability_of_true_class"}
     tags = {(f"cam/probe_{probe:02d}", step) for probe in range(probes) for step in steps}
-    tags |= {(number, step) for number in numbers | ({"cam/agreement"} if agree else set()) for step in steps}
+    tags |= {(number, step) for number in numbers for step in steps}
     return tags | {("cam/moved_since_last", step) for step in list(steps)[1:]}
 
 

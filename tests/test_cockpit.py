@@ -221,7 +221,20 @@ def test_before_training(tmp_path, every):
     assert [look.step for look in looks] == [-1, *expected], "and the first epoch still"
     assert steps(tmp_path / "cam", "cam/probe_00") == [-1, *expected]
     assert sorted(epoch_records(tmp_path)) == expected, "the CAM tab starts at 0"
-    assert history["val_cam_moved_since_last"][0] == 0
+    assert min(scalar(tmp_path / "cam", "cam/moved_since_last")) == 0, "since the look before"
+    assert "val_cam_moved_since_last" not in history, "which the first epoch of others could not have"
+
+
+def test_before_training_of_a_model_that_its_first_batch_builds(caplog):
+    layers = keras.layers
+    model = keras.Sequential([layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(), layers.Dense(3)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    looks = []
+    options = {"before_training": True, "on_look": looks.append, "on_error": "raise"}
+    fit(model, data(), CAMCallback(data(), None, **options), epochs=2)
+    assert [look.step for look in looks] == [0, 1]
+    (said,) = words(caplog)
+    assert said.startswith("\nCAMCallback: before_training has nothing to look at") and "keras.Input" in said
 
 
 @pytest.mark.parametrize("stopper", ["early", "flag"])

@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from dashboard_logs import CELLS, FIELD, OFFSET, PLACEMENT, SIZE, STRIDE, drawn, maps_at, write_run
-from dashboard_tab import COUNT, Tab, get, tensorboard, until
+from dashboard_tab import SEEN, Tab, get, tensorboard, until
 
 from keras_cam.boxes import Box, find_boxes
 from keras_cam.heatmap import limits_of, normalize, place
@@ -87,7 +87,10 @@ def test_it_opens_at_the_last_epoch_with_the_predicted_class(tab):
     assert len(tab.all(".strip li")) == PROBES
     assert "wrong: square" in tab.one("#option_probe_00").get_attribute("aria-label")
     assert [item.get_attribute("id")[-2:] for item in tab.all(".strip li.wrong")] == ["00", "03"]
-    until(lambda: tab.js(COUNT.replace("count += ", "count += 1 || "), tab.one(".strip canvas"), [0, 0, 0]) == 112**2)
+    small = np.asarray(PIL.Image.fromarray(picture_of()).resize((112, 112)).resize((SIZE, SIZE), 0))
+    until(lambda: tab.one(".strip canvas").get_property("width") == 112)
+    thumbnail = np.array(tab.js(SEEN, tab.one(".strip canvas"), SIZE), float).reshape(SIZE, SIZE, 4)
+    assert (thumbnail[..., 3] == 255).all() and away(thumbnail[..., :3], small) < 6 < away(255, small)
 
 
 def test_maps_lie_on_their_picture_as_python_draws_them(tab):

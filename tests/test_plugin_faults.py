@@ -248,10 +248,17 @@ def test_more_than_the_data_server_sends_is_refused_too(tmp_path):
         assert tab.json("runs")["runs"][0]["probes"] == ["probe_00"]
 
 
-def test_too_many_summaries_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "MOST_BYTES", 1000)
-    write_run(tmp_path / "cam", range(3), ["probe_00", "probe_01"])
-    with serving(tmp_path) as tab:
+@LOADERS
+def test_of_too_many_summaries_some_are_sent_evenly_and_the_last(tmp_path, monkeypatch, loader):
+    write_run(tmp_path / "cam", range(50), ["probe_00", "probe_01"])
+    (size,) = {len(string) for string in records.encode_epoch(10, [probe_of("probe_00"), probe_of("probe_01")])}
+    with serving(tmp_path, loader) as tab:
+        assert tab.json("epochs", run="cam")["thinned"] == 0
+        monkeypatch.setattr(reading, "MOST_BYTES", 20 * size)  # room for 15
+        reply = tab.json("epochs", run="cam")
+        assert [record["step"] for record in reply["epochs"]] == list(range(1, 50, 4)) and reply["thinned"] == 37
+        assert len(tab.ask("epochs", run="cam").data) < 20 * size
+        monkeypatch.setattr(reading, "MOST_BYTES", size // 2)  # not even for one
         status, words = tab.refused("epochs", run="cam")
     assert status == 413 and "keras_cam/epochs in run 'cam' holds" in words
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from keras_cam.errors import CAMWarning, InvalidDataError, InvalidImageError
-from keras_cam.probes import MAX_READ, ProbeSource, class_labels
+from keras_cam.labels import class_labels
+from keras_cam.probes import MAX_READ, ProbeSource
 
 
 def pictures(count, size=4):

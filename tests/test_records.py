@@ -184,6 +184,7 @@ def assert_sound(summary):
         assert records.PROBE.match(probe["probe"]) and len(probe["p"]) == len(probe["classes"])
         assert isinstance(probe["name"], str) and isinstance(probe["group"], str)
         assert all(len(box) == 4 for box in probe["boxes"])
+        assert all(type(index) is int and np.isfinite(p) for index, p in probe["top"])
         assert all(np.isfinite(value) for value in probe["numbers"].values())
 
 
@@ -200,13 +201,17 @@ def test_what_a_summary_does_not_say_is_empty_and_what_nobody_knows_is_left_out(
         "probe": "probe_99999",
         "group": "",
         "name": "",
+        "image": "",
         "true": None,
         "predicted": None,
         "picture": None,
+        "heat_of": None,
+        "inside_of": None,
         "classes": [1, 2],
         "names": {},
         "p": [None, None],
         "p_true": None,
+        "top": [],
         "boxes": [],
         "numbers": {},
     }
@@ -236,6 +241,14 @@ def test_numbers_that_are_none_become_null_or_are_left_out():
         {"predicted": "7"},
         {"name": None},
         {"group": 3},
+        {"image": 5},
+        {"heat_of": "4"},
+        {"inside_of": 0.5},
+        {"top": {"4": 0.5}},
+        {"top": [[4]]},
+        {"top": [[4.5, 0.5]]},
+        {"top": [["4", 0.5]]},
+        {"top": [[4, None]]},
         {"names": {"4": 4}},
         {"names": ["cat"]},
         {"boxes": [[1, 2, 3]]},

@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pytest
 
 from keras_cam.errors import InvalidOptionError
@@ -10,14 +11,23 @@ from keras_cam.schedule import Schedule
 
 @pytest.mark.parametrize(
     ("every", "unit", "count"),
-    [(1, "epoch", 1), ("2 epochs", "epoch", 2), (" 100 Batches ", "batch", 100), ("1batch", "batch", 1)],
+    [
+        (1, "epoch", 1),
+        (np.int64(3), "epoch", 3),
+        ("2 epochs", "epoch", 2),
+        (" 100 Batches ", "batch", 100),
+        ("1batch", "batch", 1),
+    ],
 )
 def test_words(every, unit, count):
     schedule = Schedule(every, None)
     assert (schedule.unit, schedule.every) == (unit, count)
 
 
-@pytest.mark.parametrize("every", [0, -1, True, 2.0, None, "0 batches", "two epochs", "3", "1.5 epochs", "-2 batches"])
+@pytest.mark.parametrize(
+    "every",
+    [0, -1, True, 2.0, np.float32(2), np.int64(0), None, "0 batches", "two epochs", "3", "1.5 epochs", "-2 batches"],
+)
 def test_what_is_not_understood(every):
     with pytest.raises(InvalidOptionError, match=r"'100 batches'\. Received: every="):
         Schedule(every, None)

@@ -1,6 +1,8 @@
 """Where looks go: files, films, a function of the user's, TensorBoard; and what reaches them of the options."""
 
 import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -8,7 +10,8 @@ import PIL.Image
 import pytest
 from cockpit import NAMES, events, eye, fit, spots, steps, strings
 
-from keras_cam import CAMCallback
+from keras_cam import CAMCallback, Explanation
+from keras_cam import looks as looks_module
 from keras_cam.card import CARD_WIDTH
 from keras_cam.tensorboard.records import EPOCHS_TAG, MAPS, PICTURES, decode_epoch, decode_maps, kind_of, tag_of
 
@@ -57,13 +60,62 @@ def test_pictures_and_films_of_each_probe(tmp_path):
     assert last > first, "right at first; then two maps, of the predicted and of the true class"
 
 
-def test_each_training_has_films_of_its_own(tmp_path):
+def frames(path):
+    with PIL.Image.open(path) as film:
+        return film.n_frames
+
+
+def test_a_training_that_goes_on_has_films_of_all_its_epochs(tmp_path):
+    """By the same callback or by another one, such as of a new process; one that starts anew leaves the rest out."""
     callback = watch(None, save_dir=tmp_path)
     fit(eye(), data(), callback, epochs=3)
     fit(eye(), data(), callback, epochs=5, initial_epoch=3)
-    assert len(os.listdir(tmp_path / "probe_00")) == 5
-    with PIL.Image.open(tmp_path / "probe_00.gif") as film:
-        assert film.n_frames == 2
+    assert len(os.listdir(tmp_path / "probe_00")) == 5 and frames(tmp_path / "probe_00.gif") == 5
+    fit(eye(), data(), watch(None, save_dir=tmp_path), epochs=7, initial_epoch=5)
+    assert frames(tmp_path / "probe_01.gif") == 7 and pixels(tmp_path / "probe_01.png").shape[1] == 4 * 350 + 3 * 4
+    fit(eye(), data(), watch(None, save_dir=tmp_path, every="1 batch"), epochs=2)
+    assert frames(tmp_path / "probe_01.gif") == 2, "batches are no epochs"
+    fit(eye(), data(), watch(None, save_dir=tmp_path), epochs=4)
+    assert frames(tmp_path / "probe_01.gif") == 4, "what an earlier training wrote for later epochs is none of it"
+
+
+def test_a_picture_that_is_taken_away_costs_no_film(tmp_path):
+    def take(epoch, logs):
+        if epoch == 2:
+            (tmp_path / "probe_00" / "epoch_000000.png").unlink()
+            (tmp_path / "probe_01" / "epoch_000001.png").write_bytes(b"no picture")
+
+    taking = keras.callbacks.LambdaCallback(on_epoch_begin=take)
+    with pytest.raises(ValueError, match="cannot be read as a picture"):
+        fit(eye(), data(), taking, watch(None, save_dir=tmp_path), epochs=4)
+    films = {name: frames(tmp_path / name) for name in os.listdir(tmp_path) if name.endswith(".gif")}
+    assert films == {"probe_00.gif": 3, "probe_02.gif": 4}, "each probe's on its own"
+
+
+def test_films_after_an_interruption(tmp_path):
+    """Keras ends no training that is interrupted: the films come with the next one, or at Python's end."""
+
+    def interrupt(epoch, logs):
+        raise KeyboardInterrupt
+
+    callback = watch(None, save_dir=tmp_path)
+    stopping = keras.callbacks.LambdaCallback(on_epoch_end=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fit(eye(), data(), callback, stopping, epochs=3)
+    assert sorted(os.listdir(tmp_path)) == ["probe_00", "probe_01", "probe_02"]
+    fit(eye(), data(), callback, epochs=1, initial_epoch=1)  # no epoch at all
+    assert frames(tmp_path / "probe_02.gif") == 1
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from test_sinks import *\n"
+        "def interrupt(epoch, logs): raise KeyboardInterrupt\n"
+        "fit(eye(), data(), watch(None, save_dir=sys.argv[2]), "
+        "keras.callbacks.LambdaCallback(on_epoch_end=interrupt), epochs=3)"
+    )
+    out = tmp_path / "out"
+    run = subprocess.run([sys.executable, "-c", code, os.path.dirname(__file__), out], capture_output=True, text=True)
+    assert "KeyboardInterrupt" in run.stderr and "could not" not in run.stderr
+    assert frames(out / "probe_00.gif") == 1
 
 
 def test_a_function_of_the_users_gets_each_look(tmp_path):
@@ -77,8 +129,7 @@ def test_a_function_of_the_users_gets_each_look(tmp_path):
             "concentration",
             "share_in_border",
             "share_in_corners",
-            "agreement",
-            "probability_of_true_class",
+            "probability_of_true_class",  # and no agreement, for no two maps are of one class
             *(["moved_since_last"] if look.step > 1 else []),
         }
     assert os.listdir(tmp_path) == []
@@ -147,6 +198,94 @@ def test_every_record_decodes_and_large_pictures_are_stored_smaller(tmp_path):
         (probe,) = decode_epoch(parts)["probes"]
         assert decode_epoch(parts)["epoch"] == epoch and probe["boxes"] == [[300, 50, 350, 100]]
     assert kind_of(b'{"v": 1, "kind": "maps"}') == MAPS
+
+
+def many_classes(count):
+    """As `eye`, for so many classes, the first three of which are found in the colours."""
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            keras.layers.Conv2D(3, 1, use_bias=False),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(count, activation="softmax"),
+        ]
+    )
+    weights = np.full((3, count), 0.01, np.float32) * np.arange(count)
+    weights[:, :3] = 100 * np.eye(3)
+    model.set_weights([np.eye(3, dtype=np.float32)[None, None], weights, np.zeros(count, np.float32)])
+    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    return model
+
+
+def test_of_many_classes_a_card_shows_the_most_probable_and_the_tab_has_all(tmp_path):
+    """Three hundred maps below each other are more than a JPEG holds, and took half a minute to draw."""
+    looks = []
+    images, labels = spots([(1, 2), (9, 3)], [0, 1]), np.array([0, 7])
+    callback = CAMCallback(
+        (images, labels), tmp_path, classes="all", save_dir=tmp_path / "out", on_look=looks.append, on_error="raise"
+    )
+    fit(many_classes(300), (images, labels), callback)
+    assert [
+        [int(look.result.class_indices[row, slot]) for slot in look.on_card(row)] for look in looks for row in (0, 1)
+    ] == [
+        [0, 299, 298, 297],
+        [1, 7, 299, 298],
+    ], "the predicted one, the true one, and those after them"
+    assert looks[0].caption(1)[2] == "4 of 300 maps: class 1, class 7, class 299, class 298"
+    assert pixels(tmp_path / "out" / "probe_01" / "epoch_000000.png").shape[0] < 4 * CARD_WIDTH
+    for row in range(2):
+        (record,) = map(decode_maps, strings(tmp_path / "cam", tag_of(f"probe_0{row}", MAPS)).values())
+        assert record.classes == tuple(range(300))
+    assert sorted(tag for tag, _, _ in events(tmp_path / "cam", "cam/probe")) == ["cam/probe_00", "cam/probe_01"]
+
+
+def test_a_card_that_cannot_be_written_costs_nothing_else(tmp_path):
+    callback = watch(tmp_path)
+    sink = callback._sinks["in TensorBoard"]
+    encode = sink._encode
+
+    def broken(picture):
+        if picture.shape[1] == CARD_WIDTH:
+            raise ValueError("too large")
+        return encode(picture)
+
+    sink._encode = broken
+    with pytest.raises(ValueError, match="too large"):
+        fit(eye(), data(), callback)
+    run = tmp_path / "cam"
+    assert steps(run, "cam/concentration") == [0] and steps(run, EPOCHS_TAG) == [0]
+    assert all(steps(run, tag_of(f"probe_0{row}", kind)) == [0] for row in range(3) for kind in (MAPS, PICTURES))
+
+
+def test_each_card_is_drawn_once_for_all_that_show_it_and_maps_are_placed_once(tmp_path, monkeypatch):
+    drawn, placed = [], []
+    probe_card, heatmaps = looks_module.probe_card, Explanation.heatmaps
+    monkeypatch.setattr(looks_module, "probe_card", lambda *args, **more: drawn.append(1) or probe_card(*args, **more))
+    monkeypatch.setattr(Explanation, "heatmaps", lambda *args, **more: placed.append(1) or heatmaps(*args, **more))
+    looks = []
+    options = {"save_dir": tmp_path / "out", "on_look": looks.append, "boxes": [(0, 0, 9, 9)] * 3}
+    fit(eye(), data(), watch(tmp_path, **options), epochs=2)
+    assert len(drawn) == 2 * 3 and len(placed) == 2
+    assert not {"cards", "heatmaps"} & set(vars(looks[0])), "who keeps looks keeps no pictures of them"
+    assert looks[0].cards[0].shape[1] == CARD_WIDTH
+
+
+def test_the_tab_knows_the_most_probable_classes_whatever_is_mapped(tmp_path):
+    """Of wrong predictions above all, where only the true class is mapped."""
+    images, labels = spots([(1, 2), (9, 3)], [0, 1]), np.array([1, 1])
+    fit(
+        many_classes(9),
+        (images, labels),
+        CAMCallback((images, labels), tmp_path, classes="true", boxes=[(9, 3, 13, 7)] * 2),
+    )
+    (probes,) = (decode_epoch(parts)["probes"] for parts in strings(tmp_path / "cam", EPOCHS_TAG).values())
+    p = many_classes(9).predict(images, verbose=0)
+    for probe, row in zip(probes, p, strict=True):
+        assert probe["classes"] == [1] and probe["heat_of"] == probe["inside_of"] == 1
+        assert [index for index, _ in probe["top"]] == np.argsort(-row, kind="stable")[:5].tolist()
+        assert [value for _, value in probe["top"]] == pytest.approx(sorted(row)[:-6:-1], rel=1e-4)
+        assert {str(index) for index, _ in probe["top"]} <= set(probe["names"])
+    assert probes[0]["predicted"] == 0 == probes[0]["top"][0][0] and len({probe["image"] for probe in probes}) == 2
 
 
 def test_hostile_class_names(tmp_path):

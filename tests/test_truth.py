@@ -162,3 +162,43 @@ def test_epochs_between_looks_keep_the_last_numbers_and_the_columns_stay(tmp_pat
     history = fit(eye(), data(), ours, table, epochs=5).history
     assert history["val_cam_energy"] == pytest.approx([0.5] * 5)
     assert os.listdir(tmp_path) == ["table.csv"], "log_dir=None writes nothing"
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, ["val_cam_concentration", "val_cam_share_in_border"]),
+        ({"boxes": BOXES}, ["val_cam_energy", "val_cam_pointing", "val_cam_iou"]),
+        ({"masks": as_masks(BOXES)}, ["val_cam_energy", "val_cam_pointing", "val_cam_iou"]),
+    ],
+    ids=["neither", "boxes", "masks"],
+)
+@pytest.mark.parametrize("blind", [2, 4], ids=["at first", "always"])
+def test_the_names_in_the_logs_are_the_same_from_the_first_epoch_on(tmp_path, options, names, blind):
+    """CSVLogger takes its columns from the first epoch: NaN stands where nothing is known yet."""
+    model = eye()
+    weights = model.get_weights()
+    model.set_weights([weights[0], -np.abs(weights[1]), weights[2]])  # no evidence for anything
+
+    def see(epoch, logs):
+        if epoch == blind:
+            model.set_weights(weights)
+
+    seeing = keras.callbacks.LambdaCallback(on_epoch_begin=see)
+    table = keras.callbacks.CSVLogger(str(tmp_path / "table.csv"))
+    history = fit(model, data(), seeing, CAMCallback(data(), tmp_path / "logs", **options), table, epochs=4).history
+    assert list(history) == ["loss", *names]
+    with open(tmp_path / "table.csv") as file:
+        rows = list(csv.DictReader(file))
+    for name in names:
+        known = [False, False, blind == 2, blind == 2]
+        assert [not np.isnan(value) for value in history[name]] == known
+        assert [not np.isnan(float(row[name])) for row in rows] == known
+
+
+def test_the_names_are_in_the_logs_where_nothing_can_be_looked_at(caplog):
+    model = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    model.compile("sgd", "mse")
+    history = fit(model, (data()[0], np.zeros((3, 3))), CAMCallback(data(), None), epochs=2).history
+    assert np.isnan(history["val_cam_concentration"]).all() and len(history["val_cam_share_in_border"]) == 2
+    assert len(caplog.records) == 1

@@ -163,7 +163,7 @@ def run_demo(
             CAMCallback(
                 (tagged.images, tagged.labels),
                 log_dir,
-                num_probes=3 * len(CLASS_NAMES),  # of fewer the alarm says nothing
+                num_probes=3 * len(CLASS_NAMES),
                 class_names=CLASS_NAMES,
                 boxes=tagged.boxes,
                 on_error="raise",

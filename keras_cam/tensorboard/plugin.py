@@ -68,7 +68,8 @@ class CAMPlugin(base_plugin.TBPlugin):
         run = _run(request.args)
         series = self._log(request).epochs(run)
         epochs = [{**record, "step": step, "wall_time": time} for step, time, record in series.records]
-        return _json({"v": VERSION, "run": run, "epochs": epochs, "dropped": series.dropped}), JSON
+        left_out = {"dropped": series.dropped, "thinned": series.thinned}
+        return _json({"v": VERSION, "run": run, "epochs": epochs, **left_out}), JSON
 
     def _maps(self, request: Any) -> Answer:
         series = self._log(request).maps(_run(request.args), _probe(request.args))

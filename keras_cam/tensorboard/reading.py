@@ -53,10 +53,12 @@ class Series(NamedTuple):
     Attributes:
         records: (step, wall time or None, record), each step once: the last that was written.
         dropped: how many were left out because they were not whole.
+        thinned: how many were left out because all would be too much.
     """
 
     records: list[tuple[int, float | None, Any]]
     dropped: int
+    thinned: int = 0
 
 
 class Log:
@@ -95,7 +97,7 @@ class Log:
         return found
 
     def epochs(self, run: str) -> Series:
-        """The summaries of a run.
+        """The summaries of a run; of very many, some evenly over all epochs, the last among them.
 
         Args:
             run: its name.
@@ -104,9 +106,9 @@ class Log:
             Records as `decode_epoch` gives them.
 
         Raises:
-            Refused: there are none, they are too many, or they cannot be read.
+            Refused: there are none, one alone is too much, or they cannot be read.
         """
-        return self._series(run, EPOCHS_TAG, EPOCHS, decode_epoch)
+        return self._series(run, EPOCHS_TAG, EPOCHS, decode_epoch, MOST_BYTES // 4 * 3)  # what is sent may be longer
 
     def maps(self, run: str, probe: str) -> Series:
         """The maps of a probe; arguments and errors as for `epochs`.
@@ -116,7 +118,7 @@ class Log:
             probe: the probe's id.
 
         Returns:
-            `MapsRecord`s.
+            `MapsRecord`s; all, or where they are too much none.
         """
         return self._series(run, tag_of(probe, MAPS), MAPS, decode_maps)
 
@@ -149,12 +151,18 @@ class Log:
             raise Refused(422, f"{tag} in run {run!r} holds something that is neither a JPEG nor a PNG file.")
         return blob, mime
 
-    def _series(self, run: str, tag: str, kind: str, decode: Callable[[Sequence[bytes]], Any]) -> Series:
+    def _series(
+        self, run: str, tag: str, kind: str, decode: Callable[[Sequence[bytes]], Any], room: int | None = None
+    ) -> Series:
         self._series_of(self._ask(self._provider.list_tensors, run, tag), run, tag, kind)
         data = _of(self._ask(self._provider.read_tensors, run, tag, downsample=MOST_RECORDS), run, tag)
         tensors = [_strings(datum.numpy) for datum in data]
-        size = sum(len(string) for strings in tensors for string in strings)
-        if size > MOST_BYTES:
+        thinned = 0
+        if room is not None and (size := _size(tensors)) > room:
+            kept = slice(-1, None, -math.ceil(size / room))  # from the last on
+            thinned, data, tensors = len(data), data[kept][::-1], tensors[kept][::-1]
+            thinned -= len(data)
+        if (size := _size(tensors)) > MOST_BYTES:
             raise Refused(413, _too_much(f"{tag} in run {run!r} holds {size / 2**20:.0f} MiB"))
         held: dict[int, tuple[int, float | None, Any]] = {}
         dropped = 0
@@ -163,7 +171,7 @@ class Log:
                 held[int(datum.step)] = (int(datum.step), _finite(datum.wall_time), decode(strings))
             except ValueError:
                 dropped += 1
-        return Series([held[step] for step in sorted(held)], dropped)
+        return Series([held[step] for step in sorted(held)], dropped, thinned)
 
     def _series_of(self, listed: Any, run: str, tag: str, kind: str) -> Any:
         """The description of a tag that must hold records of a kind."""
@@ -193,6 +201,10 @@ class Log:
                 raise Refused(503, "TensorBoard's data server does not answer. Start tensorboard again.") from error
             words = f"TensorBoard cannot read this data ({type(error).__name__}); another tool may have written it."
             raise Refused(422, words) from error
+
+
+def _size(tensors: list[list[Any]]) -> int:
+    return sum(len(string) for strings in tensors for string in strings)
 
 
 def _finite(seconds: Any) -> float | None:

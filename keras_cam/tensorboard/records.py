@@ -121,15 +121,17 @@ def encode_epoch(epoch: int, probes: Sequence[Mapping[str, Any]], unit: str = "e
 
     Args:
         epoch: which one, counted from 0.
-        probes: for each probe "probe", "group", "name", "picture" (the step that its picture was written at), "true",
-            "predicted", "classes", "names", "p", "p_true", "boxes" and "numbers".
+        probes: for each probe "probe", "group", "name", "image" (what tells its picture from others), "picture" (the
+            step that it was written at), "true", "predicted", "classes" (that are mapped), "names", "p", "p_true",
+            "top" (pairs of a class, mapped or not, and its probability), "boxes", "numbers", and of which classes'
+            maps these are: "inside_of" where they are about the boxes, "heat_of" where they are not.
         unit: what is counted: "epoch" or "batch".
 
     Returns:
         The string.
     """
     summary = {"v": VERSION, "epoch": epoch, "unit": unit, "probes": list(probes)}
-    return [json.dumps(_clean(summary), allow_nan=False).encode()]
+    return [json.dumps(_clean(summary), allow_nan=False, separators=(",", ":")).encode()]
 
 
 def decode_epoch(strings: Sequence[bytes]) -> dict[str, Any]:
@@ -158,22 +160,24 @@ def _probe(said: Any) -> dict[str, Any]:
     if not isinstance(said, dict) or not PROBE.match(str(said.get("probe"))) or not _are_classes(said.get("classes")):
         raise ValueError("a probe without an id or classes")
     classes = said["classes"]
-    texts = {part: said.get(part, "") for part in ("group", "name")}
-    asked = {part: said.get(part) for part in ("true", "predicted", "picture")}
+    texts = {part: said.get(part, "") for part in ("group", "name", "image")}
+    asked = {part: said.get(part) for part in ("true", "predicted", "picture", "heat_of", "inside_of")}
     names, numbers, boxes = said.get("names", {}), said.get("numbers", {}), said.get("boxes", [])
-    p, p_true = said.get("p", [None] * len(classes)), said.get("p_true")
+    p, p_true, top = said.get("p", [None] * len(classes)), said.get("p_true"), said.get("top", [])
     sound = {
-        "group or name": all(isinstance(text, str) for text in texts.values()),
+        "group, name or image": all(isinstance(text, str) for text in texts.values()),
         "true or predicted class, or picture": _are_classes(_known(asked.values())),
         "names": isinstance(names, dict) and all(isinstance(name, str) for name in names.values()),
         "p": isinstance(p, list) and len(p) == len(classes) and _finite(_known([*p, p_true])),
+        "top": isinstance(top, list) and all(_finite(pair, 2) and _are_classes(pair[:1]) for pair in top),
         "numbers": isinstance(numbers, dict) and _finite(_known(numbers.values())),
         "boxes": isinstance(boxes, list) and all(_finite(box, 4) for box in boxes),
     }
     if not all(sound.values()):
         raise ValueError(f"a probe with a wrong {next(part for part in sound if not sound[part])}")
     numbers = {name: value for name, value in numbers.items() if value is not None}
-    rest = {"classes": classes, "names": names, "p": p, "p_true": p_true, "boxes": boxes, "numbers": numbers}
+    rest = {"classes": classes, "names": names, "p": p, "p_true": p_true, "top": top, "boxes": boxes}
+    rest["numbers"] = numbers
     return {"probe": said["probe"], **texts, **asked, **rest}
 
 

@@ -3,9 +3,22 @@ import test from "node:test";
 
 import { load } from "./reference.mjs";
 
-const { Run, allProbes, allSteps, isWrong, measure, nameOf, ordered, probabilityOf, shortened } =
-  await load("records.js");
+const {
+  Run,
+  allProbes,
+  allSteps,
+  differ,
+  groupsOf,
+  isWrong,
+  measure,
+  measuredClass,
+  nameOf,
+  ordered,
+  probabilityOf,
+  shortened,
+} = await load("records.js");
 const { pathOf } = await load("curve.js");
+const { numbersByMap, resolve } = await load("panels.js");
 
 const entry = (probe, more = {}) => ({
   probe,
@@ -86,12 +99,67 @@ test("probabilities of classes that are stored, and of the true one", () => {
   );
 });
 
+test("probabilities of the most probable classes, mapped or not", () => {
+  const one = entry("a", { classes: [4], p: [0.2], true: 4, p_true: 0.2, predicted: 7, top: [[7, 0.6], [4, 0.2]] }); // prettier-ignore
+  assert.deepEqual(
+    [4, 7, 1].map((index) => probabilityOf(one, index)),
+    [0.2, 0.6, NaN],
+  );
+  assert.equal(measure("wrong", [one]), 0.6);
+});
+
+test("where the predicted class has no map the first stored one stands for it", () => {
+  const one = entry("a", { classes: [4, 2], predicted: 7, true: 2 });
+  assert.deepEqual(resolve(["predicted"], one), [4]);
+  assert.deepEqual(resolve(["predicted", "true", 9], one), [4, 2, 9]);
+  assert.deepEqual(resolve(["predicted"], entry("a", { predicted: 1 })), [1]);
+  assert.deepEqual(resolve(["predicted"], entry("a", { classes: [] })), []);
+});
+
+test("numbers by the class of the map that they are about", () => {
+  const numbers = { concentration: 0.5, probability_of_true_class: 0.25, energy_inside: 0.75, iou: NaN };
+  assert.deepEqual(numbersByMap(entry("a", { numbers, heat_of: 1, inside_of: 0 })), [
+    [null, [["probability_of_true_class", 0.25]]],
+    [1, [["concentration", 0.5]]],
+    [0, [["energy_inside", 0.75]]],
+  ]);
+  const [, about] = numbersByMap(entry("a", { numbers, heat_of: 1, inside_of: 1 }));
+  assert.deepEqual(about, [1, [["concentration", 0.5], ["energy_inside", 0.75]]]); // prettier-ignore
+  assert.equal(numbersByMap(entry("a", { numbers }))[0][1].length, 3, "a log of old does not say");
+  const two = [
+    entry("a", { numbers: { energy_inside: 0.9, moved_since_last: 0.9 }, inside_of: 3, heat_of: 4 }),
+    entry("a", { numbers: { energy_inside: 0.1, moved_since_last: 0.1 }, inside_of: 5, heat_of: 6 }),
+  ];
+  assert.deepEqual(
+    ["outside", "moved", "wrong", "stored"].map((order) => measuredClass(order, two)),
+    [5, 4, null, null],
+  );
+});
+
+test("pictures that are not the same in two runs", () => {
+  const same = [entry("a", { image: "0a" }), entry("a", { image: "0a", true: 1 })];
+  assert.deepEqual(
+    [same, [...same, entry("a", { image: "0b" })], [entry("a"), entry("a")], [same[0], entry("a", { true: 1 })]].map(
+      differ,
+    ),
+    [false, true, false, true],
+  );
+});
+
+test("groups of the runs that are there", () => {
+  const grouped = run([[0, entry("probe_0", { group: "new" }), entry("probe_1"), entry("probe_2", { group: "old" })]]);
+  assert.deepEqual(groupsOf([grouped, run([[0, entry("probe_0")]])]), ["new", "old"]);
+  assert.deepEqual(groupsOf([]), []);
+});
+
 test("names of others are cut, and turn nothing round", () => {
   assert.equal(shortened("x".repeat(10240), 10), "xxxxxxxxx…");
   assert.equal(shortened("🦊".repeat(20), 3), "🦊🦊…");
   assert.equal(shortened("a\u202eb\u2066c"), "abc");
   assert.equal(nameOf(entry("a", { names: { 1: "<b>" } }), 1), "<b>");
   assert.equal(nameOf(entry("a"), 7), "class 7");
+  assert.equal(nameOf(entry("a"), 7, { names: { 7: "cat" } }), "cat");
+  assert.equal(nameOf(entry("a", { names: { 7: "dog" } }), 7, { names: { 7: "cat" } }), "dog");
   const top = run([
     [0, entry("probe_0", { names: { 3: "cat" } })],
     [1, entry("probe_0", { names: { 4: "dog" } })],

@@ -61,10 +61,19 @@ test("what makes no sense is as at the start", () => {
 });
 
 test("keys of a control stay with it", () => {
-  const on = (own) => ({ matches: (selector) => selector.split(", ").includes(own) });
+  const on = (...own) => ({ matches: (selector) => selector.split(/, (?![^(]*\))/).some((part) => own.includes(part)) });
   assert.equal(isTaken(on("select"), "ArrowLeft"), true);
   assert.equal(isTaken(on("button"), " "), true);
   assert.equal(isTaken(on("button"), "ArrowLeft"), false);
-  assert.equal(isTaken(on("input[type=range]"), "ArrowUp"), true);
-  assert.equal(isTaken(on("input[type=range]"), "3"), false);
+  const opacity = on("input", "input[type=range]", "input[type=range]:not(#epoch)");
+  assert.equal(isTaken(opacity, "ArrowUp"), true);
+  assert.equal(isTaken(opacity, "3"), false);
+  assert.equal(isTaken(opacity, " "), false, "a slider has no use for it");
+  assert.equal(isTaken(on("input", "input:not([type=range])"), " "), true, "a check box has");
+});
+
+test("on the slider of the epochs keys do what the line of help says", () => {
+  const epochs = { matches: (selector) => ["input", "input[type=range]"].includes(selector) };
+  for (const key of ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", " ", "3"])
+    assert.equal(isTaken(epochs, key), false, key);
 });

@@ -2,7 +2,7 @@
 
 import { COLORMAPS, classColor, runColor, SIGNED_COLORMAPS } from "./colors.js";
 import { element, named, write } from "./dom.js";
-import { nameOf, shortened } from "./records.js";
+import { groupsOf, nameOf, shortened } from "./records.js";
 import { PREDICTED, TRUE } from "./state.js";
 
 const MOST_CHIPS = 12; // more classes than these: those of the epoch that is shown only
@@ -117,16 +117,13 @@ export function makeOrder(store) {
   let known = "";
   const update = () => {
     order.update();
-    const all = store.loaded.flatMap((run) =>
-      [...run.probes.values()].map((sightings) => sightings.at(-1).entry.group),
-    );
-    const groups = [...new Set(all.filter((name) => typeof name === "string" && name))];
+    const groups = groupsOf(store.loaded);
     if (known !== JSON.stringify(groups)) {
       const option = (name) => element("option", { value: `=${name}`, textContent: shortened(name, 60) });
       select.replaceChildren(element("option", { value: "", textContent: "all" }), ...groups.map(option));
     }
     known = JSON.stringify(groups);
-    group.hidden = groups.length < 2;
+    group.hidden = groups.length < 2 && store.state.group === null;
     select.value = groups.includes(store.state.group) ? `=${store.state.group}` : "";
   };
   return { root: element("div", { class: "order" }, order.root, group), update };
@@ -134,19 +131,20 @@ export function makeOrder(store) {
 
 /**
  * The classes of a probe over all epochs and runs, with the colour that each has on the page: the same for all probes
- * unless there are many classes.
+ * unless there are many classes; those that are mapped, and those that were among the most probable.
  * @param {import("./store.js").Store} store
- * @returns {Map<number, {color: string, rank: number}>}
+ * @returns {Map<number, {color: string, rank: number, mapped: boolean}>}
  */
 export function classesOf(store) {
   const sightings = store.loaded.flatMap((run) => run.probes.get(store.probe) ?? []);
-  const here = sorted(sightings.flatMap(({ entry }) => entry.classes));
+  const mapped = new Set(sightings.flatMap(({ entry }) => entry.classes));
+  const here = sorted([...mapped, ...sightings.flatMap(({ entry }) => (entry.top ?? []).map(([index]) => index))]);
   const named = sorted([...here, ...store.loaded.flatMap((run) => Object.keys(run.names).map(Number))]);
   const ranked = named.length > MOST_CHIPS ? here : named;
   return new Map(
     here
       .map((index) => [index, ranked.indexOf(index)])
-      .map(([index, rank]) => [index, { rank, color: classColor(rank) }]),
+      .map(([index, rank]) => [index, { rank, color: classColor(rank), mapped: mapped.has(index) }]),
   );
 }
 
@@ -176,7 +174,7 @@ export function makeChips(store) {
   };
   const update = (classes) => {
     const entries = store.loaded.map((run) => run.at(store.probe, store.step)?.entry).filter(Boolean);
-    const all = [...classes.keys()];
+    const all = [...classes.keys()].filter((index) => classes.get(index).mapped);
     const now = (index) =>
       store.state.classes.includes(index) || entries.some((entry) => entry.classes.includes(index));
     const listed = all.length > MOST_CHIPS ? all.filter(now) : all;

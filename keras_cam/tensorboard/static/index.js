@@ -111,6 +111,12 @@ class Page {
     for (const run of store.loaded) {
       const lost = store.dropped(run, store.probe);
       const [what, are] = lost === 1 ? ["record", "is"] : ["records", "are"];
+      const all = run.thinned + run.steps.length;
+      if (run.thinned)
+        said.push(
+          `${run.thinned} of ${all} epochs of run ${shortened(run.name, 60)} are left out, evenly: ` +
+            "all are more than is sent at once. Follow fewer probes, or look every few epochs only.",
+        );
       if (lost) said.push(`${lost} ${what} of run ${shortened(run.name, 60)} could not be read and ${are} left out.`);
     }
     if (this.said === JSON.stringify(said)) return;

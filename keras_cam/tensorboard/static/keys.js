@@ -9,6 +9,7 @@ export const KEYS = [
 ];
 
 const OWN_KEYS = "select, textarea, input:not([type=checkbox], [type=range])";
+const EPOCHS = "#epoch"; // whose arrows mean the same everywhere on the page
 
 /**
  * Whether a pressed key belongs to the control that it was pressed on.
@@ -18,8 +19,8 @@ const OWN_KEYS = "select, textarea, input:not([type=checkbox], [type=range])";
 export function isTaken(target, key) {
   if (!target.matches) return false;
   if (target.matches(OWN_KEYS)) return true;
-  if (key === " ") return target.matches("button, input, summary, a");
-  return key.startsWith("Arrow") && target.matches("input[type=range]");
+  if (key === " ") return target.matches("button, input:not([type=range]), summary, a");
+  return key.startsWith("Arrow") && target.matches(`input[type=range]:not(${EPOCHS})`);
 }
 
 /**

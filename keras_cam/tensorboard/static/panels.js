@@ -5,7 +5,7 @@ import { Curve } from "./curve.js";
 import { lastAt } from "./data.js";
 import { arrange, element, named, write } from "./dom.js";
 import { Figure } from "./figure.js";
-import { isWrong, nameOf, probabilityOf, shortened } from "./records.js";
+import { INSIDE, isWrong, nameOf, probabilityOf, shortened } from "./records.js";
 import { PREDICTED, TRUE } from "./state.js";
 
 /** What the numbers of a probe are called; others go by their own names. */
@@ -23,13 +23,30 @@ const NUMBERS = {
 const MOST_LINES = 6; // of a curve, unless more classes are shown
 
 /**
- * The classes that are meant, each once.
+ * The classes that are meant, each once; for the predicted one, where it has no map, the first that has.
  * @param {(number | string)[]} tokens
  * @param {import("./records.js").Entry} entry
  */
 export function resolve(tokens, entry) {
-  const meant = tokens.map((token) => (token === PREDICTED ? entry.predicted : token === TRUE ? entry.true : token));
+  const predicted = entry.classes.includes(entry.predicted) ? entry.predicted : entry.classes[0];
+  const meant = tokens.map((token) => (token === PREDICTED ? predicted : token === TRUE ? entry.true : token));
   return [...new Set(meant.filter(Number.isFinite))];
+}
+
+/**
+ * The numbers of a probe by the class of the map that they are about; first those that are about none.
+ * @param {import("./records.js").Entry} entry
+ * @returns {[number | null, [string, number][]][]}
+ */
+export function numbersByMap(entry) {
+  const groups = new Map([[null, []]]);
+  for (const [name, value] of Object.entries(entry.numbers ?? {})) {
+    if (!Number.isFinite(value)) continue;
+    const of = name === "probability_of_true_class" ? null : INSIDE.includes(name) ? entry.inside_of : entry.heat_of;
+    if (!groups.has(of ?? null)) groups.set(of, []);
+    groups.get(of ?? null).push([name, value]);
+  }
+  return [...groups].filter(([, pairs]) => pairs.length);
 }
 
 /** The maps that the colours of one are scaled over. */
@@ -55,9 +72,10 @@ class Panel {
     this.serial = 0;
     this.swatch = element("span", { class: "swatch" });
     this.epoch = element("span", { class: "epoch" });
+    this.truth = named("", { class: "truth" });
     this.verdict = element("span", { class: "verdict" });
     this.row = element("div", { class: "figures" });
-    this.numbers = element("dl", { class: "numbers" });
+    this.numbers = element("div", { class: "numbers" });
     this.note = element("p", { class: "note" });
     this.curve = new Curve((epoch) => store.set({ epoch }));
     const head = element(
@@ -66,7 +84,7 @@ class Panel {
       this.swatch,
       element("h2", {}, named(shortened(name))),
       this.epoch,
-      this.verdict,
+      element("span", { class: "judged" }, this.truth, this.verdict),
     );
     this.root = element(
       "section",
@@ -87,20 +105,21 @@ class Panel {
     for (const part of [this.row, this.numbers, this.curve.root]) part.hidden = !there;
     write(this.note, there ? "" : `This run has no ${probe} at ${run.unit} ${step} or before.`);
     write(this.epoch, there && sighting.step !== step ? `at ${run.unit} ${sighting.step}` : "");
-    if (!there) return write(this.verdict, "");
+    if (!there) return [this.truth, this.verdict].forEach((part) => write(part, ""));
     const { entry } = sighting;
     const wrong = isWrong(entry);
+    write(this.truth, wrong === null ? "" : `true: ${nameOf(entry, entry.true, run)}`);
     write(this.verdict, wrong === null ? "" : wrong ? "✗ wrong" : "✓ right");
     this.verdict.classList.toggle("wrong", Boolean(wrong));
     this.#updateFigures(run, probe, sighting, classes);
-    this.#updateNumbers(entry.numbers ?? {});
-    const shown = resolve([...store.state.classes, PREDICTED, TRUE], entry);
-    const others = entry.classes
+    this.#updateNumbers(entry, run);
+    const shown = [...new Set([...resolve([...store.state.classes, TRUE], entry), entry.predicted])];
+    const others = [...new Set([...entry.classes, ...(entry.top ?? []).map(([index]) => index)])]
       .filter((index) => !shown.includes(index))
       .slice(0, Math.max(0, MOST_LINES - shown.length));
-    const lines = [...shown, ...others].map((index) => ({
+    const lines = [...shown, ...others].filter(Number.isFinite).map((index) => ({
       index,
-      name: nameOf(entry, index),
+      name: nameOf(entry, index, run),
       faint: others.includes(index),
       ...(classes.get(index) ?? { color: "#888888", rank: 0 }),
     }));
@@ -133,7 +152,7 @@ class Panel {
     for (const index of resolve(state.classes, entry)) {
       const place = step ? step.classes.indexOf(index) : -1;
       const map = step?.maps[place];
-      const [title, p] = [nameOf(entry, index), probabilityOf(entry, index)];
+      const [title, p] = [nameOf(entry, index, run), probabilityOf(entry, index)];
       const tags = [index === entry.predicted && "predicted", index === entry.true && "true"].filter(Boolean);
       const missing = whyNothing(picture, series, step, map);
       const limit = map ? limitOf(inScale(state.scale, series, step, map), state.signed) : 0;
@@ -169,18 +188,21 @@ class Panel {
     return this.stamps.get(object);
   }
 
-  #updateNumbers(numbers) {
-    const known = Object.entries(numbers)
-      .filter(([, value]) => Number.isFinite(value))
-      .slice(0, 12);
+  #updateNumbers(entry, run) {
+    const known = numbersByMap(entry).map(([index, pairs]) => [
+      index === null ? "" : `Map of ${nameOf(entry, index, run)}`,
+      pairs.slice(0, 12),
+    ]);
     const text = JSON.stringify(known);
     if (this.known === text) return;
     this.known = text;
-    const pairs = known.map(([name, value]) => {
+    const pair = ([name, value]) => {
       const words = Object.hasOwn(NUMBERS, name) ? NUMBERS[name] : shortened(name.replaceAll("_", " "), 40);
       return element("div", {}, element("dt", { textContent: words }), element("dd", { textContent: short(value) }));
-    });
-    this.numbers.replaceChildren(...pairs);
+    };
+    const group = ([about, pairs]) =>
+      element("div", {}, about ? named(about) : "", element("dl", { "aria-label": about }, ...pairs.map(pair)));
+    this.numbers.replaceChildren(...known.map(group));
   }
 }
 

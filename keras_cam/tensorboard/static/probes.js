@@ -2,7 +2,18 @@
 
 import { probability, runColor, short } from "./colors.js";
 import { arrange, element, named, write } from "./dom.js";
-import { allProbes, isWrong, measure, nameOf, ordered, probabilityOf, shortened } from "./records.js";
+import {
+  allProbes,
+  differ,
+  groupsOf,
+  isWrong,
+  measure,
+  measuredClass,
+  nameOf,
+  ordered,
+  probabilityOf,
+  shortened,
+} from "./records.js";
 
 const MOST_LINES = 3; // runs that are told apart beside a picture
 
@@ -19,11 +30,14 @@ class Item {
     this.known = element("span", { class: "truth" }, "true:", this.truth);
     this.lines = element("div", { class: "lines" });
     this.measure = element("span", { class: "measure" });
+    this.differs = element("span", { class: "differs", textContent: "≠ different pictures" });
+    this.differs.title = "The runs show different pictures under this number; here is that of the first.";
     const words = element(
       "div",
       { class: "about" },
       element("div", { class: "title" }, this.name, this.group),
       this.known,
+      this.differs,
       this.lines,
       this.measure,
     );
@@ -37,22 +51,23 @@ class Item {
     const entry = sights[0]?.entry;
     const name = shortened(entry?.name, 60) || this.id;
     const group = shortened(entry?.group, 40);
-    const truth = Number.isFinite(entry?.true) ? nameOf(entry, entry.true) : "";
+    const entries = sights.map((sight) => sight.entry);
+    const truth = [...new Set(sights.filter((sight) => Number.isFinite(sight.entry.true)).map(truthOf))].join(" / ");
+    const differs = differ(entries);
     write(this.name, name);
     write(this.group, group);
     write(this.truth, truth);
     this.known.hidden = !truth;
-    const key = measure(
-      order,
-      sights.map((sight) => sight.entry),
-    );
-    write(this.measure, order in MEASURED ? `${MEASURED[order]}: ${short(key)}` : "");
+    this.differs.hidden = !differs;
+    write(this.measure, order in MEASURED ? wordsOf(order, sights) : "");
+    this.measure.title = this.measure.textContent;
     const lines = this.#verdicts(sights, names);
     const text = JSON.stringify(lines);
     if (this.text !== text) this.lines.replaceChildren(...lines.map(lineOf));
     this.text = text;
     const words = lines.map((line) => `${line.mark === "✗" ? "wrong: " : ""}${line.name} ${line.p}`);
-    const label = [name, group, truth && `true class ${truth}`, ...words].filter(Boolean).join(", ");
+    const marked = differs && "different pictures in these runs";
+    const label = [name, group, truth && `true class ${truth}`, marked, ...words].filter(Boolean).join(", ");
     for (const [attribute, value] of [
       ["aria-label", label],
       ["aria-selected", String(selected)],
@@ -86,6 +101,17 @@ class Item {
     [this.thumbnail.width, this.thumbnail.height] = [thumbnail.width, thumbnail.height];
     this.thumbnail.getContext("2d").drawImage(thumbnail, 0, 0);
   }
+}
+
+const truthOf = ({ run, entry }) => nameOf(entry, entry.true, run);
+
+/** What an order goes by, of which class's map, and how much it is. */
+function wordsOf(order, sights) {
+  const entries = sights.map((sight) => sight.entry);
+  const index = measuredClass(order, entries);
+  const by = sights.find((sight) => sight.entry.names?.[index] !== undefined) ?? sights[0];
+  const whose = index === null ? "" : `, map of ${nameOf(by?.entry, index, by?.run)}`;
+  return `${MEASURED[order]}${whose}: ${short(measure(order, entries))}`;
 }
 
 function lineOf({ color, mark, name, p }) {
@@ -132,8 +158,9 @@ export class Probes {
         .filter(({ entry }) => entry);
       return { id, sights, values: sights.map(({ entry }) => entry) };
     });
+    const group = groupsOf(loaded).includes(state.group) ? state.group : null; // the runs that had it may be gone
     const wanted = known.filter(
-      ({ id, values }) => state.group === null || id === probe || values.some(({ group }) => group === state.group),
+      ({ id, values }) => group === null || id === probe || values.some((entry) => entry.group === group),
     );
     const shown = ordered(wanted, state.order);
     for (const { id, sights } of shown) {

@@ -6,9 +6,14 @@ import { lastAt } from "./data.js";
  * @typedef {object} Entry one probe at one epoch
  * @property {string} probe @property {string} group @property {string} name
  * @property {number | null} true @property {number} predicted
- * @property {number[]} classes @property {Record<string, string>} names @property {(number | null)[]} p
+ * @property {number[]} classes that are mapped @property {Record<string, string>} names
+ * @property {(number | null)[]} p @property {number | null} p_true
+ * @property {[number, number][]} [top] the most probable classes, mapped or not, each with its probability
+ * @property {string} [image] differs where the picture is another
  * @property {number} [picture] the epoch at which its picture was written
- * @property {number | null} p_true @property {number[][]} boxes @property {Record<string, number>} numbers
+ * @property {number[][]} boxes @property {Record<string, number>} numbers
+ * @property {number | null} [heat_of] the class of the map that numbers are about
+ * @property {number | null} [inside_of] the same of those that are about the boxes
  *
  * @typedef {{step: number, entry: Entry, from: number}} Sighting `from` is the first epoch with the same picture
  */
@@ -17,11 +22,13 @@ import { lastAt } from "./data.js";
 export class Run {
   /**
    * @param {string} name
-   * @param {{epochs: {step: number, unit?: string, probes: Entry[]}[], dropped: number}} reply of ./epochs
+   * @param {{epochs: {step: number, unit?: string, probes: Entry[]}[], dropped: number, thinned?: number}} reply
+   *   of ./epochs
    */
   constructor(name, reply) {
     this.name = name;
     this.dropped = reply.dropped ?? 0;
+    this.thinned = reply.thinned ?? 0;
     this.unit = reply.epochs.at(-1)?.unit === "batch" ? "batch" : "epoch";
     this.steps = reply.epochs.map((record) => record.step);
     /** @type {Record<string, string>} of all classes that were ever named */
@@ -76,18 +83,46 @@ export function shortened(text, most = 120) {
   return letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : letters.join("");
 }
 
-/** The name of a class. @param {Entry | Run | undefined} by who knows it @param {number} index */
-export const nameOf = (by, index) => shortened(by?.names?.[index] ?? `class ${index}`) || `class ${index}`;
+/**
+ * The name of a class.
+ * @param {Entry | Run | undefined} by who knows it
+ * @param {number} index
+ * @param {Run} [otherwise] who is asked next: an entry knows the names of its own epoch only
+ */
+export const nameOf = (by, index, otherwise) =>
+  shortened(by?.names?.[index] ?? otherwise?.names?.[index] ?? "") || `class ${index}`;
 
 /** The probability of a class; NaN where it is not stored. @param {Entry} entry @param {number} index */
 export function probabilityOf(entry, index) {
   const place = entry.classes.indexOf(index);
-  const stored = place >= 0 ? entry.p?.[place] : index === entry.true ? entry.p_true : null;
-  return Number.isFinite(stored) ? stored : NaN;
+  const stored = [
+    place >= 0 ? entry.p?.[place] : null,
+    index === entry.true ? entry.p_true : null,
+    entry.top?.find(([other]) => other === index)?.[1],
+  ];
+  return stored.find(Number.isFinite) ?? NaN;
 }
 
 /** Whether the network is wrong; null where the truth is not known. @param {Entry} entry */
 export const isWrong = (entry) => (Number.isFinite(entry.true) ? entry.true !== entry.predicted : null);
+
+/**
+ * Whether runs show different pictures under the same number; logs of old do not say, but for the true class.
+ * @param {Entry[]} entries one for each run
+ */
+export function differ(entries) {
+  const say = entries.every((entry) => entry.image);
+  return new Set(entries.map((entry) => (say ? entry.image : entry.true))).size > 1;
+}
+
+/** The groups that probes of some runs are in. @param {Run[]} runs */
+export function groupsOf(runs) {
+  const all = runs.flatMap((run) => [...run.probes.values()].map((sightings) => sightings.at(-1).entry.group));
+  return [...new Set(all.filter((name) => typeof name === "string" && name))];
+}
+
+/** What is said of the boxes: numbers of the map of another class, maybe, than all others. */
+export const INSIDE = ["energy_inside", "pointing", "iou"];
 
 /** What probes are ordered by, the largest first; NaN where nothing is known. */
 const MEASURES = {
@@ -104,6 +139,12 @@ const MEASURES = {
 export function measure(order, entries) {
   const values = entries.map((entry) => MEASURES[order]?.(entry)).filter(Number.isFinite);
   return values.length ? Math.max(...values) : NaN;
+}
+
+/** The class of the map that an order goes by; none where it goes by something else. */
+export function measuredClass(order, entries) {
+  const entry = entries.find((each) => MEASURES[order]?.(each) === measure(order, entries));
+  return { moved: entry?.heat_of, outside: entry?.inside_of }[order] ?? null;
 }
 
 /**

@@ -134,6 +134,23 @@ def test_a_full_disk_costs_a_long_training_nothing(tmp_path, small_disk, caplog)
     assert steps(small_disk / "cam", EPOCHS_TAG) == [52, 53]
 
 
+def test_a_full_disk_is_one_error_for_pictures_and_films(small_disk, caplog):
+    """What lies there when it is full are whole pictures only, which films can be made of again."""
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(210 * 1024))
+    options = {"save_dir": small_disk / "pictures", "num_probes": 3}
+    callback = CAMCallback(data(), None, **options)
+    fit(eye(), data(), callback, epochs=6)
+    (said,) = words(caplog)
+    assert "in save_dir. OSError: [Errno 28] No space left on device" in said
+    written = [path for path in (small_disk / "pictures").rglob("*") if path.is_file()]
+    assert written and all(path.suffix in (".png", ".gif") for path in written)
+    ballast.unlink()
+    fit(eye(), data(), callback, epochs=7, initial_epoch=6)
+    assert len(words(caplog)) == 1
+    assert {f"probe_{row:02d}.gif" for row in range(3)} <= set(os.listdir(small_disk / "pictures"))
+
+
 def test_a_log_directory_that_is_removed_meanwhile_comes_back(tmp_path, caplog):
     logs = tmp_path / "logs"
     callback = CAMCallback(data(), logs, num_probes=1, on_error="raise")

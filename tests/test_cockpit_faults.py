@@ -203,6 +203,17 @@ def test_labels_that_the_model_does_not_have(tmp_path, caplog, probes):
         fit(eye(), data(), CAMCallback((images, [0, 1, 7]), tmp_path, probes=probes, on_error="raise"))
 
 
+def test_maps_that_do_not_lie_in_the_pictures_are_said(caplog):
+    """Pixels in a row: the last feature map has one axis only."""
+    layers = keras.layers
+    pooled = [layers.GlobalAveragePooling1D(), layers.Dense(3, activation="softmax")]
+    model = keras.Sequential([keras.Input((16, 16, 3)), layers.Reshape((256, 3)), layers.Conv1D(4, 3), *pooled])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    history = fit(model, data(), CAMCallback(data(), None), epochs=2).history
+    (said,) = words(caplog)
+    assert "maps of rows and columns. Received: maps (3, 2, 254)" in said and len(history["loss"]) == 2
+
+
 def test_an_empty_data_set_is_not_taken_for_the_worst(tmp_path, caplog):
     class Batches:
         def __iter__(self):

@@ -134,6 +134,23 @@ def test_a_full_disk_costs_a_long_training_nothing(tmp_path, small_disk, caplog)
     assert steps(small_disk / "cam", EPOCHS_TAG) == [52, 53]
 
 
+def test_a_full_disk_is_one_error_for_pictures_and_films(small_disk, caplog):
+    """What lies there when it is full are whole pictures only, which films can be made of again."""
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(210 * 1024))
+    options = {"save_dir": small_disk / "pictures", "num_probes": 3}
+    callback = CAMCallback(data(), None, **options)
+    fit(eye(), data(), callback, epochs=6)
+    (said,) = words(caplog)
+    assert "in save_dir. OSError: [Errno 28] No space left on device" in said
+    written = [path for path in (small_disk / "pictures").rglob("*") if path.is_file()]
+    assert written and all(path.suffix in (".png", ".gif") for path in written)
+    ballast.unlink()
+    fit(eye(), data(), callback, epochs=7, initial_epoch=6)
+    assert len(words(caplog)) == 1
+    assert {f"probe_{row:02d}.gif" for row in range(3)} <= set(os.listdir(small_disk / "pictures"))
+
+
 def test_a_log_directory_that_is_removed_meanwhile_comes_back(tmp_path, caplog):
     logs = tmp_path / "logs"
     callback = CAMCallback(data(), logs, num_probes=1, on_error="raise")
@@ -184,6 +201,17 @@ def test_labels_that_the_model_does_not_have(tmp_path, caplog, probes):
     assert "Labels must lie in 0..2" in said and "Received: label 7" in said
     with pytest.raises(InvalidDataError, match="Received: label 7"):
         fit(eye(), data(), CAMCallback((images, [0, 1, 7]), tmp_path, probes=probes, on_error="raise"))
+
+
+def test_maps_that_do_not_lie_in_the_pictures_are_said(caplog):
+    """Pixels in a row: the last feature map has one axis only."""
+    layers = keras.layers
+    pooled = [layers.GlobalAveragePooling1D(), layers.Dense(3, activation="softmax")]
+    model = keras.Sequential([keras.Input((16, 16, 3)), layers.Reshape((256, 3)), layers.Conv1D(4, 3), *pooled])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    history = fit(model, data(), CAMCallback(data(), None), epochs=2).history
+    (said,) = words(caplog)
+    assert "maps of rows and columns. Received: maps (3, 2, 254)" in said and len(history["loss"]) == 2
 
 
 def test_an_empty_data_set_is_not_taken_for_the_worst(tmp_path, caplog):

@@ -132,6 +132,40 @@ class Network:
         values = dict(zip((*self._maps, *self.cut.sides), (*features, *sides), strict=True))
         return self.head.scores(infer(self._rest, values, [self.cut.logits])[0])
 
+    def rescored(
+        self,
+        index: int,
+        change: Callable[..., Tensor],
+        inputs: Sequence[Tensor],
+        read: Sequence[Tensor],
+        class_indices: Tensor,
+        rows: Tensor,
+        channels: Tensor,
+        *extras: Tensor,
+    ) -> Tensor:
+        """Scores (B, C) of the images in `rows` (B,), each changed by a channel (B,) of its feature map."""
+        features = placed(self.cut.features[index], self.reading(read).features[index])
+        by_channel = ops.moveaxis(features, -1, 1)
+        grid = ops.shape(by_channel)[2:]
+        chosen = ops.take(ops.reshape(by_channel, (-1, *grid)), rows * features.shape[-1] + channels, axis=0)
+        inputs = [ops.take(tensor, rows, axis=0) for tensor in inputs]
+        changed = self.with_picture(inputs, change(self.picture(inputs), chosen, *extras))
+        return ops.take_along_axis(self.scores(changed), ops.take(class_indices, rows, axis=0), axis=-1)
+
+    def ablated(
+        self, index: int, _: Any, read: Sequence[Tensor], class_indices: Tensor, rows: Tensor, channels: Tensor
+    ) -> Tensor:
+        """Scores (B, C) of the images in `rows` (B,), each with a channel (B,) of its feature map set to zero."""
+        reading = self.reading([ops.take(tensor, rows, axis=0) for tensor in read])
+        feature, like = self.cut.features[index], reading.features[index]
+        kept = 1 - ops.one_hot(channels, like.shape[1 if feature.channels_first else -1], dtype="float32")
+        grid = placed(feature, like)
+        kept = ops.reshape(kept, (-1, *[1] * (len(grid.shape) - 2), grid.shape[-1]))
+        features = [*reading.features]
+        features[index] = unplaced(feature, grid * kept, like)
+        scores = self.scores_from(features, reading.sides)
+        return ops.take_along_axis(scores, ops.take(class_indices, rows, axis=0), axis=-1)
+
     def slopes(self, index: int, reading: Reading, weights: Tensor) -> Tensor:
         """Gradient of weighted scores by one feature map (N, C, *grid, K); what comes before it is not run.
 

@@ -13,7 +13,7 @@ from keras import ops
 from keras_cam.backward import has_rectifiers, image_slopes, score_parts
 from keras_cam.errors import UnsupportedModelError
 from keras_cam.interpolate import stretch
-from keras_cam.network import Network, Reading, in_parts, placed, unplaced
+from keras_cam.network import Network, Reading, in_parts, placed
 
 Tensor = Any
 Run = Callable[..., Any]  # runs a function of tensors, compiled: run(key, function, inputs, read, *others)
@@ -171,7 +171,7 @@ class View:
             (N, C, k), the mean over the samples.
         """
         self._network.check_pixels(len(self.features.shape) - 2)
-        function = partial(_rescore, self._network, self._index, change)
+        function = partial(self._network.rescored, self._index, change)
         return self._batched(("rescore", change), function, channels, extras, samples)
 
     def ablate(self, channels: np.ndarray) -> np.ndarray:
@@ -183,7 +183,7 @@ class View:
         Returns:
             (N, C, k).
         """
-        return self._batched("ablate", partial(_ablate, self._network, self._index), channels)
+        return self._batched("ablate", partial(self._network.ablated, self._index), channels)
 
     def steps(self, count: int) -> Any:
         """Count up to a number, with a progress bar where it is asked for.
@@ -260,41 +260,6 @@ class View:
             results.append(ops.convert_to_numpy(self._run(key, function, self.class_indices, *tensors)))
         scores = np.stack(results).reshape(samples, batches * size, -1)[:, : len(flat)].mean(axis=0)
         return np.moveaxis(scores.reshape(*channels.shape, -1), 2, 1)
-
-
-def _rescore(
-    network: Network,
-    index: int,
-    change: Callable[..., Tensor],
-    inputs: Any,
-    read: Any,
-    class_indices: Tensor,
-    rows: Tensor,
-    channels: Tensor,
-    *extras: Tensor,
-) -> Tensor:
-    features = placed(network.cut.features[index], network.reading(read).features[index])
-    by_channel = ops.moveaxis(features, -1, 1)
-    grid = [ops.shape(by_channel)[axis] for axis in range(2, len(by_channel.shape))]
-    chosen = ops.take(ops.reshape(by_channel, (-1, *grid)), rows * features.shape[-1] + channels, axis=0)
-    inputs = [ops.take(tensor, rows, axis=0) for tensor in inputs]
-    changed = network.with_picture(inputs, change(network.picture(inputs), chosen, *extras))
-    return ops.take_along_axis(network.scores(changed), ops.take(class_indices, rows, axis=0), axis=-1)
-
-
-def _ablate(
-    network: Network, index: int, inputs: Any, read: Any, class_indices: Tensor, rows: Tensor, channels: Tensor
-) -> Tensor:
-    del inputs
-    reading = network.reading([ops.take(tensor, rows, axis=0) for tensor in read])
-    feature, like = network.cut.features[index], reading.features[index]
-    kept = 1 - ops.one_hot(channels, like.shape[1 if feature.channels_first else -1], dtype="float32")
-    grid = placed(feature, like)
-    kept = ops.reshape(kept, (-1, *[1] * (len(grid.shape) - 2), grid.shape[-1]))
-    features = [*reading.features]
-    features[index] = unplaced(feature, grid * kept, like)
-    scores = network.scores_from(features, reading.sides)
-    return ops.take_along_axis(scores, ops.take(class_indices, rows, axis=0), axis=-1)
 
 
 def _sizes(images: Tensor) -> list[Any]:

@@ -101,7 +101,7 @@ def scaled(picture: np.ndarray) -> tuple[int, int]:
     return round(picture.shape[0] * WIDTH / picture.shape[1]), WIDTH
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Train or load, explain, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", metavar="FILE", help="a file of keras.Model.save (default: train a small network)")
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--max-channels", type=int, default=SHORTENED["max_channels"], help="default: %(default)s")
     parser.add_argument("--shapes", type=int, default=1600, help="how many to train on (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("compare-run"), metavar="DIR")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
         print(f"The sheet: {draw_sheet(options)}")
     except keras_cam.CAMError as error:

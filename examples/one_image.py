@@ -61,7 +61,7 @@ def load_model(options: argparse.Namespace) -> tuple[keras.Model, Callable[[Any]
     return model, module.preprocess_input, imagenet_names(model) if options.weights == "imagenet" else None
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Explain one picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a file of keras.Model.save, or the name of a model in keras.applications")
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--classes", default="top1", help="top1, top3, a class name or number (default: %(default)s)")
     parser.add_argument("--weights", default="imagenet", help="of keras.applications: imagenet, none or a file")
     parser.add_argument("--class-names", metavar="A,B,...", help="of a model file")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
 
     model, preprocess, class_names = load_model(options)
     classes = int(options.classes) if options.classes.isdecimal() else options.classes

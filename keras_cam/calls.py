@@ -78,6 +78,7 @@ def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **optio
     Example:
         >>> import keras, numpy as np
         >>> from keras_cam import compute_cam
+        >>> keras.utils.set_random_seed(4)  # of weights; with some, all speaks against the class, and a warning says so
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3),
         ...     keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, activation="softmax")])
         >>> heatmap = compute_cam(model, np.full((20, 30, 3), 99, "uint8"))

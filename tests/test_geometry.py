@@ -375,7 +375,7 @@ def gradient_centroid(model, size, draws=4):
     rng = np.random.default_rng(0)
     total = 0.0
     for _ in range(draws):
-        pictures = tf.constant(rng.uniform(size=(2, *size, 3)).astype("float32"))
+        pictures = tf.constant(rng.uniform(size=(1, *size, 3)).astype("float32"))
         with tf.GradientTape() as tape:
             tape.watch(pictures)
             maps = features(pictures)["features"]

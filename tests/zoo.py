@@ -712,6 +712,12 @@ def randomize(made):
         variable.assign(values * 0.3 if bias and not positive else values)
 
 
+def called(model, inputs):
+    """What a model gives, as arrays: what `predict` gives, without compiling it for a few images."""
+    outputs = model(keras.tree.map_structure(keras.ops.convert_to_tensor, inputs), training=False)
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
+
+
 def inputs(name, count=3):
     """Random inputs in the structure that the model takes, values in [0, 1]."""
     generator = np.random.default_rng(count)

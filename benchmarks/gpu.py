@@ -4,8 +4,9 @@
     KERAS_BACKEND=torch python -m benchmarks gpu --models ResNet50 --batches 1 32 1024
 
 It needs Keras, NumPy and one of these backends. Images and feature maps lie on the device before the clock starts.
-Two tables: top-1 CAMs in forward passes of the same batch; and the operation `class_activation_map` alone, whose bytes
-(features and weights read, maps written) are held against what a plain copy on the device moves in the same time.
+Two tables: top-1 CAMs in forward passes of the same batch; and the operation `class_activation_map` alone, with one
+class for each image, whose bytes (features and weights read, maps written) are held against what a plain copy on the
+device moves in the same time. Whatever stops it (Ctrl-C, too little memory), it writes what was measured until then.
 """
 
 from __future__ import annotations
@@ -79,18 +80,18 @@ def model_rows(chosen: argparse.Namespace) -> Iterator[Measured]:
 def operation_rows(chosen: argparse.Namespace) -> Iterator[Moved]:
     """The operation alone, against a plain copy."""
     rng = np.random.default_rng(0)
-    weights = ops.convert_to_tensor(rng.normal(size=(FEATURES[-1], 1)).astype(np.float32))
     large = ops.ones((chosen.copied // 4,), "float32")
     copy = partial(Compiled(lambda values: values * 2, [((None,), "float32")]), large)
     copies = calls_for(copy)
     for dtype in chosen.dtypes:
         for batch in chosen.batches:
             features = ops.cast(ops.convert_to_tensor(rng.normal(size=(batch, *FEATURES)).astype(np.float32)), dtype)
-            work = partial(class_activation_map, features, weights)
+            weights = ops.convert_to_tensor(rng.normal(size=(batch, FEATURES[-1])).astype(np.float32))
+            work = partial(class_activation_map, features, weights, per_image=True)
             calls = calls_for(work)
             pairs = in_turns(repeated(copy, copies), repeated(work, calls), chosen.seconds)
             size = (2 if dtype == "bfloat16" else 4) * batch * prod(FEATURES)
-            moved = size + 4 * FEATURES[-1] + 4 * batch * prod(FEATURES[:-1])
+            moved = size + 4 * batch * (FEATURES[-1] + prod(FEATURES[:-1]))
             seconds = pairs.wall / [copies, calls]
             copied = 2 * 4 * (chosen.copied // 4) / seconds[:, 0]
             yield Moved(batch, dtype, moved / 2**20, moved / seconds[:, 1] / 1e9, moved / seconds[:, 1] / copied)
@@ -131,12 +132,30 @@ def wait(result: Any) -> None:
 
 def operation_table(rows: list[Moved]) -> str:
     """Markdown: what the operation moves."""
-    lines = ["| batch | features | MiB to move | GB/s | share of a plain copy |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| batch | features | MiB to move | µs | GB/s | share of a plain copy |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for row in rows:
         (_, speed, _), (low, share, high) = (np.percentile(each, [25, 50, 75]) for each in row[3:])
-        cells = (row.batch, row.dtype, f"{row.mebibytes:.1f}", f"{speed:.1f}", f"{share:.0%} ({low:.0%} to {high:.0%})")
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        took, shares = row.mebibytes * 2**20 / speed / 1e3, f"{share:.0%} ({low:.0%} to {high:.0%})"
+        cells = (f"{row.mebibytes:.1f}", f"{took:.0f}", f"{speed:.1f}", shares)
+        lines.append(f"| {row.batch} | {row.dtype} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def write(chosen: argparse.Namespace, facts: str, rows: list[Measured], moved: list[Moved]) -> None:
+    """Print the tables, and write what was asked for."""
+    text = f"{facts}\n\n{table_of(rows)}\n\n{operation_table(moved)}"
+    print(text)
+    if chosen.json:
+        operation = [
+            {**row._asdict(), "bandwidth": row.bandwidth.tolist(), "share": row.share.tolist()} for row in moved
+        ]
+        found = {"machine": facts, "rows": [row.as_json() for row in rows], "operation": operation}
+        chosen.json.write_text(json.dumps(found), "utf-8")
+    if chosen.page:
+        fill(chosen.page, {"gpu": text})
 
 
 def device() -> str:
@@ -170,20 +189,13 @@ def main(arguments: list[str] | None = None) -> tuple[list[Measured], list[Moved
     facts = f"{device()}; {machine()}."
     print(facts, flush=True)
     rows, moved = [], []
-    for row in operation_rows(chosen):
-        moved.append(row)
-        print(f"x{row.batch} {row.dtype}: {np.median(row.share):.0%} of a copy", file=sys.stderr, flush=True)
-    for one in model_rows(chosen):
-        rows.append(one)
-        print(line_of(one), file=sys.stderr, flush=True)
-    text = f"{facts}\n\n{table_of(rows)}\n\n{operation_table(moved)}"
-    print(text)
-    if chosen.json:
-        operation = [
-            {**row._asdict(), "bandwidth": row.bandwidth.tolist(), "share": row.share.tolist()} for row in moved
-        ]
-        found = {"machine": facts, "rows": [row.as_json() for row in rows], "operation": operation}
-        chosen.json.write_text(json.dumps(found), "utf-8")
-    if chosen.page:
-        fill(chosen.page, {"gpu": text})
+    try:
+        for row in operation_rows(chosen):
+            moved.append(row)
+            print(f"x{row.batch} {row.dtype}: {np.median(row.share):.0%} of a copy", file=sys.stderr, flush=True)
+        for one in model_rows(chosen):
+            rows.append(one)
+            print(line_of(one), file=sys.stderr, flush=True)
+    finally:
+        write(chosen, facts, rows, moved)
     return rows, moved

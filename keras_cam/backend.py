@@ -65,7 +65,7 @@ class Compiled:
     Args:
         function: takes tensors, returns a structure of tensors; no Python side effects.
         signature: `(shape, dtype)` per argument; None stands for any size.
-        variables: called for the variables that `function` reads (needed on JAX only).
+        variables: called once, for the variables that `function` reads (needed on JAX only).
 
     Attributes:
         traces: how often Python has run `function`, which under a compiler is once a trace.
@@ -103,12 +103,14 @@ class Compiled:
     def _jitted(self) -> Callable[..., Any]:
         import jax
 
+        variables = list(self._variables())  # once, as asking all layers for theirs takes longer than a CAM on a GPU
+
         def stateless(state: list[Any], *arguments: Tensor) -> Any:
-            with keras.StatelessScope(state_mapping=list(zip(self._variables(), state, strict=True))):
+            with keras.StatelessScope(state_mapping=list(zip(variables, state, strict=True))):
                 return self._traced(*arguments)
 
         jitted = jax.jit(stateless)
-        return lambda *arguments: jitted([variable.value for variable in self._variables()], *arguments)
+        return lambda *arguments: jitted([variable.value for variable in variables], *arguments)
 
     def _outside_autograd(self) -> Callable[..., Any]:
         import torch

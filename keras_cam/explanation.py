@@ -101,8 +101,8 @@ class Explanation(Drawn):
         One minus the distance between mean(map) + bias and the logit, as a share of the image's largest logit. NaN for
         methods that do not take the score apart.
         """
-        scores = np.take_along_axis(self.logits.astype("float64"), self.class_indices, axis=1)
-        sums = self.maps.mean(axis=tuple(range(2, self.maps.ndim)), dtype="float64") + self.bias
+        scores = self.logits[np.arange(len(self))[:, np.newaxis], self.class_indices]
+        sums = self.maps.reshape(*self.maps.shape[:2], -1).mean(axis=-1, dtype="float64") + self.bias
         largest = np.abs(self.logits).max(axis=1, keepdims=True)
         return 1 - np.abs(sums - scores) / np.maximum(largest, np.finfo("float32").tiny)
 

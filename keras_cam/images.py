@@ -55,7 +55,7 @@ def load_images(images: Any) -> tuple[Images, bool]:
         return [_checked(array, "the image")], True
     if len(array) == 0:
         raise InvalidImageError(f"No image given. Received: a batch of shape {array.shape}. Give {MIXED_TYPES}.")
-    _checked(array[0], "image 0")
+    _in_shape(array[0], "image 0")
     if not _is_finite(array):
         for index, image in enumerate(array):
             _checked(image, f"image {index}")
@@ -182,6 +182,18 @@ def _as_array(image: Any, name: str) -> np.ndarray:
 
 
 def _checked(array: np.ndarray, name: str) -> np.ndarray:
+    """One image as (height, width, channels), all of it finite, or an error that says what it is instead."""
+    image = _in_shape(array, name)
+    if not _is_finite(image):
+        bad = int(np.count_nonzero(~np.isfinite(image)))
+        raise InvalidImageError(
+            f"An image must be finite in float32. Received for {name}: {bad} NaN or infinite values of {image.size}. "
+            "Check what was done to it before, such as a division by zero."
+        )
+    return image
+
+
+def _in_shape(array: np.ndarray, name: str) -> np.ndarray:
     """One image as (height, width, channels), or an error that says what it is instead."""
     image = array[..., np.newaxis] if array.ndim == 2 else array
     if image.ndim != 3:
@@ -197,12 +209,6 @@ def _checked(array: np.ndarray, name: str) -> np.ndarray:
             hint = "Channels come last: use np.moveaxis(image, 0, -1)."
         raise InvalidImageError(
             f"An image has 1, 3 or 4 channels, on the last axis. Received for {name}: shape {array.shape}. {hint}"
-        )
-    if not _is_finite(image):
-        bad = int(np.count_nonzero(~np.isfinite(image)))
-        raise InvalidImageError(
-            f"An image must be finite in float32. Received for {name}: {bad} NaN or infinite values of {image.size}. "
-            "Check what was done to it before, such as a division by zero."
         )
     return image
 

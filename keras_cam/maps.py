@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -111,7 +111,7 @@ class MapFunction:
         if model is None:
             return self
         fetch_weights(model)
-        if self._state != _state_of(self._operations, model):
+        if self._state != _state_of(self._changeable, model):
             self._prepare(model)
         return self
 
@@ -132,8 +132,8 @@ class MapFunction:
         self._network = network = Network(self.head)
         self._grids, self._pieces = dict[Any, Grid](), dict[Any, Callable[..., Any]]()
         program = self.head.cut.program
-        self._operations = [original(step.operation) for step in program.steps]
-        self._state = _state_of(self._operations, model)
+        self._changeable = _changeable(original(step.operation) for step in program.steps)
+        self._state = _state_of(self._changeable, model)
         self._given = [(program.shape(slot), program.specs[slot].dtype) for slot in program.inputs]
         self._left = [(program.shape(slot), program.specs[slot].dtype) for slot in network.read_slots]
         count, classes = len(self._given), [((None, None), "int32")]
@@ -255,18 +255,17 @@ def _variables(cut: Cut) -> list[keras.Variable]:
     return list({id(variable): variable for variable in found}.values())
 
 
-def _state_of(operations: Sequence[Any], model: keras.Model) -> tuple[Any, ...]:
-    """What a trace has baked in and a caller may change: the graph, the loss, LoRA, quantisation, activations."""
+def _changeable(operations: Iterable[Any]) -> list[tuple[Any, str]]:
+    """What a trace bakes in of a model's operations and a caller may change: LoRA, quantisation, activations."""
+    found = []
+    for operation in operations:
+        can_quantize = getattr(type(operation), "quantize", None) not in (None, keras.layers.Layer.quantize)
+        names = [name for name in ("lora_enabled", "activation") if hasattr(operation, name)]
+        found += [(operation, name) for name in (*names, *["quantization_mode"] * can_quantize)]
+    return found
+
+
+def _state_of(changeable: Sequence[tuple[Any, str]], model: keras.Model) -> tuple[Any, ...]:
+    """What a trace has baked in, as it is now: the graph, the loss, and what is changeable in operations."""
     outputs = tuple(map(id, getattr(model, "outputs", None) or ()))
-    return (
-        outputs,
-        loss_activation(model),
-        *(
-            (
-                getattr(operation, "lora_enabled", None),
-                getattr(operation, "quantization_mode", None),
-                id(getattr(operation, "activation", None)),
-            )
-            for operation in operations
-        ),
-    )
+    return (outputs, loss_activation(model), *(getattr(operation, name) for operation, name in changeable))

@@ -66,6 +66,22 @@ class Measured:
         return {**own, "median": self.quartiles[1], "noise": self.noise, "verdict": self.verdict, **arrays}
 
 
+def from_json(found: dict[str, Any]) -> Measured:
+    """What `as_json` wrote.
+
+    >>> from_json(Measured("a", "b", np.array([1.0]), 2.0).as_json()).verdict
+    'yes'
+    """
+    arrays = {name: np.array(found[name]) for name in ("values", "control")}
+    return Measured(**arrays, **{name: found[name] for name in ("what", "model", "unit", "bound", "cpu")})
+
+
+def updated(rows: Sequence[Measured], newer: Sequence[Measured]) -> list[Measured]:
+    """The rows, with those that were measured anew in the place of the old ones, and what is new at the end."""
+    found = {(row.what, row.model): row for row in (*rows, *newer)}
+    return list(found.values())
+
+
 def table_of(rows: Sequence[Measured]) -> str:
     """Markdown: medians with quartiles, beside what was asked."""
     lines = [

@@ -19,13 +19,17 @@ IMPORT_TIME = 50  # ms
 MEBIBYTE = 2**20
 
 START = """
-import gc, os, resource, sys, time
+import gc, os, sys, time
 import keras, numpy as np
 import keras_cam
 from benchmarks.forward import build, noise, plain_forward
 keras_cam.Explainer, keras_cam.compute_cam
 name, side, batch, calls = sys.argv[1], *map(int, sys.argv[2:])
 model, images = build(name, side), noise(batch, side)
+def peak():  # not ru_maxrss, which a process takes over from the one that started it
+    with open("/proc/self/status") as file:
+        return 1024 * next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+
 gc.collect()  # which else falls on the one or the other by chance, and takes a quarter of a first call
 explain = lambda images: keras_cam.Explainer(model)(images)
 """
@@ -33,10 +37,8 @@ PROGRAMS = {
     "first forward pass": "work = plain_forward(model); start = time.perf_counter(); work(images)\n"
     "print(time.perf_counter() - start)",
     "first CAM": "start = time.perf_counter(); explain(images); print(time.perf_counter() - start)",
-    "memory of forward passes": "work = plain_forward(model); [work(images) for _ in range(3)]\n"
-    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)",
-    "memory of CAMs": "[explain(images) for _ in range(3)]\n"
-    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)",
+    "memory of forward passes": "work = plain_forward(model); [work(images) for _ in range(3)]; print(peak())",
+    "memory of CAMs": "[explain(images) for _ in range(3)]; print(peak())",
     "growth": """
 def resident():
     gc.collect()
@@ -54,20 +56,23 @@ print(resident() - before)
 IMPORT = "import time; start = time.perf_counter(); import keras_cam; print(time.perf_counter() - start)"
 
 
-def process_rows(name: str, side: int, batch: int, rounds: int, calls: int = CALLS) -> Iterator[Measured]:
+def process_rows(name: str, side: int, batch: int, held: float, rounds: int, calls: int = CALLS) -> Iterator[Measured]:
     """The first call and the memory of one model.
 
     Args:
         name: of keras.applications.
         side: of its pictures, in pixels.
         batch: how many images, to measure the peak of memory by.
+        held: MiB that CAMs of such a batch may take more than forward passes, at their peak.
         rounds: how many processes of each kind, in turns.
         calls: after how many calls of `compute_cam` to look at the memory again.
     """
     plain, ours = in_turns("first forward pass", "first CAM", rounds, name, side, 1, calls)
     yield Measured("first call, in first forward passes", name, ours / plain, FIRST_CALLS)
     plain, ours = in_turns("memory of forward passes", "memory of CAMs", rounds, name, side, batch, calls)
-    yield Measured("peak memory, more than that of forward passes", f"{name} x{batch}", ours - plain, unit="MB")
+    yield Measured(
+        "peak memory, more than that of forward passes", f"{name} x{batch}", (ours - plain) / MEBIBYTE, held, unit="MB"
+    )
     grown = np.array([run(START + PROGRAMS["growth"], name, side, 1, calls)])
     yield Measured(f"memory left by {calls:,} calls", name, grown / MEBIBYTE, FLAT, unit="MB")
 

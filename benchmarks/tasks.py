@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from math import prod
 from typing import Any
 
 import keras
@@ -155,6 +156,14 @@ def feature_shape(model: keras.Model) -> tuple[int | None, ...]:
     """Shape of one image's feature maps, channels last."""
     cut = keras_cam.Explainer(model).head.cut
     return tuple(cut.program.shape(cut.features[0].slot)[1:])
+
+
+def held_by(model: keras.Model, batch: int) -> int:
+    """Bytes of what a batch's CAMs are made of and drawn on: feature maps, maps, scores, pictures, and what is fed."""
+    *grid, channels = (length or 0 for length in feature_shape(model))
+    height, width, bands = model.input_shape[1:]
+    cells, scores = prod(grid), 2 * model.output_shape[-1]
+    return batch * (4 * cells * (channels + 1) + 4 * scores + height * width * (3 + 4 * bands))
 
 
 def by_name(path: str) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
+import numpy as np
 
 Tensor = Any
 
@@ -43,6 +44,13 @@ def is_chief(model: keras.Model) -> bool:
 
     is_one_of_many = torch.distributed.is_available() and torch.distributed.is_initialized()
     return not is_one_of_many or torch.distributed.get_rank() == 0
+
+
+def as_arrays(tensors: Sequence[Tensor]) -> list[np.ndarray]:
+    """Tensors as NumPy arrays of their own."""
+    if keras.backend.backend() == "tensorflow":  # without the questions that Keras asks of each first
+        return [tensor.numpy() for tensor in tensors]
+    return [keras.ops.convert_to_numpy(tensor) for tensor in tensors]
 
 
 def full_precision() -> AbstractContextManager[Any]:

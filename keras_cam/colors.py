@@ -46,7 +46,11 @@ def colorize(heatmap: Any, colormap: str | None = None, *, signed: bool = False)
     >>> colorize([[0.0]], signed=True).tolist()
     [[[242, 242, 242]]]
     """
-    heat = checked_heat(heatmap, signed=signed)
+    return colors_of(checked_heat(heatmap, signed=signed), colormap, signed=signed)
+
+
+def colors_of(heat: np.ndarray, colormap: str | None, *, signed: bool) -> np.ndarray:
+    """As `colorize`, of a heat map that has been checked."""
     known = SIGNED_COLORMAPS if signed else COLORMAPS
     if colormap is None:
         colormap = DEFAULT_SIGNED_COLORMAP if signed else DEFAULT_COLORMAP
@@ -108,7 +112,7 @@ def _trimmed(line: np.ndarray) -> np.ndarray:
 
 
 def checked_heat(heatmap: Any, *, signed: bool = False) -> np.ndarray:
-    """One (h, w) map in [0, 1], signed in [-1, 1], or an error."""
+    """One (h, w) map in [0, 1], signed in [-1, 1], or an error; one that needs no change is given back."""
     heat = checked_maps(heatmap)
     if heat.ndim != 2:
         raise InvalidImageError(f"A heat map has shape (height, width). Received: shape {heat.shape}. Pick one map.")
@@ -119,4 +123,4 @@ def checked_heat(heatmap: Any, *, signed: bool = False) -> np.ndarray:
             f"A {'signed ' if signed else ''}heat map lies in [{lowest}, 1]. Received: values from {low:g} to "
             f"{high:g}. Scale it first with keras_cam.heatmap.normalize{hint}."
         )
-    return heat.clip(lowest, 1)
+    return heat if lowest <= low and high <= 1 else heat.clip(lowest, 1)

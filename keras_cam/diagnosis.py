@@ -37,12 +37,12 @@ def diagnose(result: Explanation, head: Head, fed: tuple[float, float], prepared
     Returns:
         What was found; empty where all is well.
     """
+    largest = _cells(result).max(axis=-1)
     checks = (
-        _zero_maps(result, head),
-        _nothing_positive(result),
+        _empty(result, head, largest),
         _incomplete(result, head.tolerance),
         _few_cells(result),
-        _within_a_cell(result),
+        _within_a_cell(result, largest),
         _saturated(result),
         _place_unknown(result),
         _range(result, head.cut, fed, prepared),
@@ -55,18 +55,22 @@ def _cells(result: Explanation) -> np.ndarray:
     return result.maps.reshape(*result.maps.shape[:2], -1)
 
 
-def _any_nonzero(result: Explanation) -> np.ndarray:
-    """Which maps are not zero everywhere, (N, C)."""
-    return np.asarray(_cells(result).any(axis=-1))
-
-
 def _images(mask: np.ndarray) -> tuple[int, ...]:
     """The images for which a (N, C) mask holds for any class."""
     return tuple(np.flatnonzero(mask.any(axis=1)).tolist())
 
 
-def _zero_maps(result: Explanation, head: Head) -> Iterator[Finding]:
-    zero = ~_any_nonzero(result)
+def _empty(result: Explanation, head: Head, largest: np.ndarray) -> Iterator[Finding]:
+    """Maps that are zero everywhere, or nowhere positive, by the largest cell of each."""
+    nothing = largest <= 0
+    if not nothing.any():
+        return
+    zero = np.asarray(~_cells(result).any(axis=-1))
+    yield from _zero_maps(result, head, zero)
+    yield from _nothing_positive(result, nothing & ~zero)
+
+
+def _zero_maps(result: Explanation, head: Head, zero: np.ndarray) -> Iterator[Finding]:
     images = _images(zero)
     if images:
         index = int(result.class_indices[images[0], np.flatnonzero(zero[images[0]])[0]])
@@ -106,9 +110,7 @@ def _why_zero(result: Explanation, head: Head, class_index: int) -> str:
     )
 
 
-def _nothing_positive(result: Explanation) -> Iterator[Finding]:
-    nothing = _cells(result).max(axis=-1) <= 0
-    nothing = nothing & _any_nonzero(result) if nothing.any() else nothing
+def _nothing_positive(result: Explanation, nothing: np.ndarray) -> Iterator[Finding]:
     images = _images(nothing)
     if images:
         slot = int(np.flatnonzero(nothing[images[0]])[0])
@@ -159,12 +161,12 @@ def _few_cells(result: Explanation) -> Iterator[Finding]:
         )
 
 
-def _within_a_cell(result: Explanation) -> Iterator[Finding]:
+def _within_a_cell(result: Explanation, largest: np.ndarray) -> Iterator[Finding]:
     cells = result.maps.shape[2:]
     if min(cells) < FEW_CELLS:
         return  # said already
-    positive = np.maximum(_cells(result), 0)
-    share = positive.max(axis=-1) / np.maximum(positive.sum(axis=-1), np.finfo("float32").tiny)
+    total = np.maximum(_cells(result), 0).sum(axis=-1)
+    share = np.maximum(largest, 0) / np.maximum(total, np.finfo("float32").tiny)
     images = _images(share >= ONE_CELLS_SHARE)
     if images:
         slot = int(share[images[0]].argmax())

@@ -14,8 +14,7 @@ from keras_cam.drawn import Drawn
 from keras_cam.errors import InvalidDataError, InvalidOptionError
 from keras_cam.fitting import placement, seen
 from keras_cam.geometry import Grid, even_grid
-from keras_cam.heatmap import common_mode, place
-from keras_cam.heatmap import normalize as scaled
+from keras_cam.heatmap import common_mode, place, scaled
 
 FACTS = ("method", "layer", "head", "activation", "class_names", "fit", "diagnosis")
 ALIGNMENTS = ("receptive_field", "stretch")
@@ -158,7 +157,7 @@ class Explanation(Drawn):
         drawn = seen
         if mode is not None:
             pairs = zip(rows, seen, strict=True)
-            drawn = [scaled(row, mode, signed=signed).reshape(maps.shape) for row, maps in pairs]
+            drawn = [scaled(row, mode, signed=signed, out=row).reshape(maps.shape) for row, maps in pairs]
         if self.fit == "crop":  # what was cut off was not seen, and can be no evidence
             framed = [np.zeros_like(maps) for maps in placed]
             for image, maps in enumerate(drawn):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -73,7 +74,8 @@ def _along(maps: np.ndarray, axis: int, length: int, offset: float, stride: floa
     if length * count > MOST_WEIGHTS and stride >= 1:
         placed = _picked(lines, length, offset, stride, interpolation)
     else:
-        weights = _weights(length, count, offset, stride, interpolation)
+        kept = length * count <= MOST_KEPT
+        weights = (_kept_weights if kept else _weights)(length, count, offset, stride, interpolation)
         # One product for all maps on the last axis: as many small ones, one a map, take three to eight times as long.
         placed = weights @ lines if after else _product(lines.reshape(-1, count), weights)[..., np.newaxis]
     return placed.reshape(*before, length, *after)
@@ -110,6 +112,9 @@ def _weights(length: int, count: int, offset: float, stride: float, interpolatio
     for tap, share in INTERPOLATIONS[interpolation](position):
         weights[np.arange(length), np.clip(tap, 0, count - 1).astype(int)] += share
     return weights
+
+
+_kept_weights = lru_cache(16)(_weights)  # pictures of one size follow each other
 
 
 def _checked_lengths(size: Any) -> tuple[int, ...]:
@@ -158,16 +163,21 @@ def normalize(maps: Any, mode: str | tuple[float, float] | None = "image", *, si
     [[-0.25, 0.5, 1.0]]
     """
     maps = checked_maps(maps)
-    if mode is None:
-        return np.array(maps)
+    return np.array(maps) if mode is None else scaled(maps, mode, signed=signed)
+
+
+def scaled(
+    maps: np.ndarray, mode: str | tuple[float, float], *, signed: bool, out: np.ndarray | None = None
+) -> np.ndarray:
+    """As `normalize`, of float32 maps that are finite; `out`, which may be the maps, is used where that can be."""
     low, high = _limits_of(maps, mode, signed)
     if signed or not low.any():
         low, high = low.astype(np.float32), high.astype(np.float32)
-        shares = np.clip(maps, low, high)
+        shares = np.clip(maps, low, high, out=out)
         return np.divide(shares, np.where(high > 0, high, 1), out=shares)  # where there is nothing to draw: zeros
     wide = np.subtract(maps, low, dtype=np.float64)  # the span of a float32 map may not fit in float32
-    scaled = np.divide(wide, high - low, out=np.zeros_like(wide), where=high > low)
-    return np.clip(scaled, 0, 1).astype(np.float32)
+    shares = np.divide(wide, high - low, out=np.zeros_like(wide), where=high > low)
+    return np.clip(shares, 0, 1).astype(np.float32)
 
 
 def limits_of(
@@ -280,6 +290,6 @@ def _own_ends(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 SMALL_PRODUCT = 2**20
-MOST_WEIGHTS = 2**22  # of one axis in one table: 16 MiB
+MOST_WEIGHTS, MOST_KEPT = 2**22, 2**15  # of one axis in one table: 16 MiB, 128 KiB
 INTERPOLATIONS = {"bilinear": _bilinear, "bicubic": _bicubic, "nearest": _nearest}
 NORMALIZATIONS = {"image": _own_maximum, "batch": _batch_maximum, "minmax": _own_ends}

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from keras_cam.colors import checked_heat, colorize
+from keras_cam.colors import checked_heat, colors_of
 from keras_cam.errors import InvalidImageError, InvalidOptionError
 from keras_cam.heatmap import place
 from keras_cam.images import load_images, resize
@@ -62,12 +62,14 @@ def overlay(
     arrays, _ = load_images(image)
     if len(arrays) != 1:
         raise InvalidImageError(f"overlay draws on one image. Received: {len(arrays)}. Call it once for each.")
-    picture = to_display(arrays[0], value_range_of(arrays) if value_range is None else value_range)
+    value_range = value_range_of(arrays) if value_range is None else value_range
+    picture = to_display(arrays[0], value_range, copy=False)
     heat = checked_heat(heatmap, signed=signed)
     if heat.shape != picture.shape[:2]:
         heat = place(heat, picture.shape[:2])
-    opacity = np.minimum(np.abs(heat) * np.float32(2 * alpha), np.float32(alpha))
-    return cv2.blendLinear(picture, colorize(heat, colormap, signed=signed), 1 - opacity, opacity)
+    opacity = np.abs(heat) * np.float32(2 * alpha) if signed else heat * np.float32(2 * alpha)
+    np.minimum(opacity, np.float32(alpha), out=opacity)
+    return cv2.blendLinear(picture, colors_of(heat, colormap, signed=signed), 1 - opacity, opacity)
 
 
 def caption(

@@ -52,22 +52,25 @@ class Extremes(NamedTuple):
 
 
 def extremes_of(images: Images) -> Extremes:
-    """The lowest and the highest value of all images."""
+    """The lowest and the highest value of all images; of bytes those that there can be."""
     parts = [images] if isinstance(images, np.ndarray) else images
+    if all(part.dtype == np.uint8 for part in parts):
+        return Extremes(0.0, 255.0, True)  # whatever they are, this is their range
     any_integers = any(np.issubdtype(part.dtype, np.integer) for part in parts)
     return Extremes(min(float(part.min()) for part in parts), max(float(part.max()) for part in parts), any_integers)
 
 
-def to_display(image: np.ndarray, value_range: Any, *, lies_within: bool = False) -> np.ndarray:
+def to_display(image: np.ndarray, value_range: Any, *, lies_within: bool = False, copy: bool = True) -> np.ndarray:
     """Make the picture to show: uint8 RGB (height, width, 3), `value_range` stretched to 0..255 and clipped.
 
     Args:
         image: (height, width, channels), or a batch of them.
         value_range: (black, white).
         lies_within: True says that no value is far outside of it, which saves a look.
+        copy: False gives an image back that is such a picture already.
 
     Returns:
-        A new array of the same shape, but for its channels.
+        An array of the same shape, but for its channels; a new one unless `copy` is False.
 
     Raises:
         InvalidOptionError: `value_range` is not two finite numbers, the first smaller than the second.
@@ -78,7 +81,7 @@ def to_display(image: np.ndarray, value_range: Any, *, lies_within: bool = False
     low, high = checked_range(value_range, "value_range")
     image = with_channels(image, 3, "the image")
     if image.dtype == np.uint8 and (low, high) == (0, 255):
-        return np.array(image)
+        return np.array(image) if copy else image
     scale = 255 / (high - low)
     lines = image.astype(image.dtype if image.dtype in (np.float32, np.float64) else np.float64, copy=False)
     flat = (lines if lies_within else np.clip(lines, low, high)).reshape(-1, image.shape[-2] * 3)

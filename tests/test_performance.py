@@ -131,6 +131,13 @@ def test_pictures_and_data_sets(setting):
     assert sum(len(batch) for batch in iter(tasks.data_set(np.zeros((40, 4, 4, 3), "float32")))) == 40
 
 
+def test_what_a_batch_holds():
+    layers = [keras.layers.Conv2D(5, 3, 4, "same"), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(7)]
+    model = keras.Sequential([keras.Input((8, 16, 3)), *layers])
+    features, maps, scores, shown, fed = 2 * 4 * 5 * 4, 2 * 4 * 4, 2 * 7 * 4, 8 * 16 * 3, 8 * 16 * 3 * 4
+    assert tasks.held_by(model, 3) == 3 * (features + maps + scores + shown + fed)
+
+
 def test_a_run_writes_its_page_and_fails_where_it_is_asked_to(tmp_path, monkeypatch, capsys):
     rows = [Measured("CAM", "net", np.linspace(1.4, 1.5, 31), 1.03, np.ones(31)), Measured("import", "", np.ones(3))]
     monkeypatch.setattr(performance, "rows_of", lambda chosen: iter(rows))
@@ -147,6 +154,25 @@ def test_a_run_writes_its_page_and_fails_where_it_is_asked_to(tmp_path, monkeypa
     performance.main(["--guard"])
 
 
+def test_some_rows_can_be_measured_anew(tmp_path, monkeypatch, capsys):
+    old = [
+        Measured("CAM", "net", np.full(31, 1.5), 1.03, np.ones(31)),
+        Measured("memory", "net", np.ones(3), unit="MB"),
+    ]
+    new = [Measured("CAM", "net", np.full(31, 1.01), 1.03, np.ones(31), cpu=1.0), Measured("import", "", np.ones(3))]
+    page, file = tmp_path / "page.md", tmp_path / "found.json"
+    page.write_text("<!-- performance, written by python -m benchmarks --><!-- end of performance -->")
+    for rows, update in ((old, []), (new, ["--update"])):
+        monkeypatch.setattr(performance, "rows_of", lambda chosen, rows=rows: iter(rows))
+        assert performance.main(["--json", str(file), "--page", str(page), *update]) == rows
+    found = json.loads(file.read_text())
+    assert [(row["what"], row["median"]) for row in found["rows"]] == [("CAM", 1.01), ("memory", 1), ("import", 1)]
+    assert "; 2 rows anew: 0 minutes" in found["machine"] and "| CAM | net | 1.010 (1.010 to 1.010)" in page.read_text()
+    with pytest.raises(SystemExit):
+        performance.main(["--update", "--json", str(tmp_path / "none.json")])
+    assert "--update needs --json" in capsys.readouterr().err
+
+
 def test_quick_is_smaller_where_nothing_else_is_said():
     assert performance.parsed(["--quick"]).models == ["MobileNetV2"]
     assert performance.parsed(["--quick", "--batches", "4"]).batches == [4]
@@ -161,6 +187,14 @@ def test_numbers_of_other_processes():
     assert processes.run("import sys; print('words'); print(float(sys.argv[1]) / 4)", 6) == 1.5
     with pytest.raises(RuntimeError, match="no such luck"):
         processes.run("raise SystemExit('no such luck')")
+
+
+def test_the_peak_of_memory_is_the_processs_own():
+    """And not the peak of the one that has started it, which may be larger."""
+    grown = processes.run(
+        f"{processes.START}\nbefore = peak(); kept = np.ones(2**25); print(peak() - before)", "MobileNetV2", SIDE, 1, 5
+    )
+    assert 200 * 2**20 < grown < 300 * 2**20
 
 
 @pytest.mark.parametrize("program", ["first CAM", "growth"])

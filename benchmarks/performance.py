@@ -23,11 +23,11 @@ from benchmarks.forward import build
 from benchmarks.machine import machine
 from benchmarks.measured import EXCEEDED, Measured, from_json, line_of, table_of, updated
 from benchmarks.pages import fill
-from benchmarks.processes import MEBIBYTE, import_row, process_rows
+from benchmarks.processes import MEBIBYTE, growth_row, import_row, process_rows
 from benchmarks.tasks import Setting, batch_rows, held_by, masking_rows, picture_rows, stream_rows
 
 MODELS, BATCHES = ("MobileNetV2", "ResNet50", "EfficientNetB0"), (1, 8, 32)
-PARTS = ("batches", "masking", "picture", "stream", "processes")
+PARTS = ("batches", "masking", "picture", "stream", "processes", "growth")
 QUICK = {"models": ["MobileNetV2"], "batches": [1, 8], "seconds": 3.0, "processes": 5}
 
 
@@ -46,7 +46,9 @@ def rows_of(chosen: argparse.Namespace) -> Iterator[Measured]:
         if "processes" in chosen.only:
             batch = max(chosen.batches)
             held = held_by(setting.model, batch) / MEBIBYTE
-            yield from process_rows(name, chosen.side, batch, held, chosen.processes, chosen.calls)
+            yield from process_rows(name, chosen.side, batch, held, chosen.processes)
+        if "growth" in chosen.only:
+            yield growth_row(name, chosen.side, chosen.calls)
     if "processes" in chosen.only:
         yield import_row(3 * chosen.processes)
 

@@ -7,9 +7,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from keras_cam.errors import InvalidImageError, InvalidOptionError
+from keras_cam.errors import InvalidImageError
 from keras_cam.heatmap import checked_maps
 from keras_cam.text import PAPER, text_picture, text_width
+from keras_cam.validation import one_of
 
 __all__ = ["COLORMAPS", "DEFAULT_COLORMAP", "DEFAULT_SIGNED_COLORMAP", "SIGNED_COLORMAPS"]
 __all__ += ["checked_heat", "color_bar", "colorize"]
@@ -54,9 +55,7 @@ def colors_of(heat: np.ndarray, colormap: str | None, *, signed: bool) -> np.nda
     known = SIGNED_COLORMAPS if signed else COLORMAPS
     if colormap is None:
         colormap = DEFAULT_SIGNED_COLORMAP if signed else DEFAULT_COLORMAP
-    if colormap not in known:
-        kind = "colormap of a signed map" if signed else "colormap"
-        raise InvalidOptionError(f"{kind} must be one of {', '.join(known)}. Received: {colormap!r}.")
+    one_of("colormap of a signed map" if signed else "colormap", colormap, known)
     if signed:
         anchors = np.array(SIGNED_COLORMAPS[colormap])
         levels = np.linspace(-1, 1, 511)

@@ -11,17 +11,16 @@ import keras
 import numpy as np
 
 from keras_cam.batches import batches_of, is_data_set
-from keras_cam.classes import resolve_classes
+from keras_cam.classes import ClassNames, resolve_classes
 from keras_cam.diagnosis import ALARMS, diagnose
 from keras_cam.errors import (
     CAMError,
     CAMWarning,
-    InvalidClassError,
     InvalidImageError,
     UnsupportedModelError,
 )
 from keras_cam.explanation import Explanation
-from keras_cam.fitting import checked_fit
+from keras_cam.fitting import FITS
 from keras_cam.geometry import Grid
 from keras_cam.graph import describe
 from keras_cam.head import AFFINE, NOT_AFFINE, Head
@@ -29,8 +28,8 @@ from keras_cam.inputs import Inputs, load_inputs
 from keras_cam.mapper import Mapper
 from keras_cam.maps import Maps, check_finite
 from keras_cam.methods import METHODS, Method, find_method
-from keras_cam.methods.options import whole_number
 from keras_cam.shown import show_together
+from keras_cam.validation import one_of, whole_number
 
 
 class Explainer:
@@ -98,24 +97,17 @@ class Explainer:
     ) -> None:
         chosen = find_method(method, method_options)
         batch_size = whole_number("batch_size", batch_size)
-        if isinstance(class_names, str):
-            raise InvalidClassError(f"class_names must be a list of names. Received: the string {class_names!r}.")
         layers = list(layer) if isinstance(layer, (list, tuple)) else [layer]
         choices = {"output": output, "image_input": image_input, "target": target}
         self._mapper = Mapper(model, chosen, method_options, layers, augment, batch_size, verbose, **choices)
         self._model_name = model.name
         self._warned = False
-        self.class_names = None if class_names is None else tuple(map(str, class_names))
         aim = self.head.cut.aim
         if aim is not None and not aim.per_class:
-            self.class_names = (aim.name,) if self.num_classes == 1 else None
+            class_names = (aim.name,) if self.num_classes == 1 else None
+        self.names = ClassNames.checked(class_names, self.num_classes, model.name)
         self.preprocess, self.value_range = preprocess, value_range
-        self.fit, self.batch_size = checked_fit(fit), batch_size
-        if self.class_names is not None and len(self.class_names) != self.num_classes:
-            raise InvalidClassError(
-                f"class_names must name each of the {self.num_classes} classes of model {model.name!r}. "
-                f"Received: {len(self.class_names)} names."
-            )
+        self.fit, self.batch_size = one_of("fit", fit, FITS), batch_size
         self._method = _name_of(method, chosen, self.head)
         if method == "cam" and self.head.kind != AFFINE:
             raise UnsupportedModelError(
@@ -196,7 +188,7 @@ class Explainer:
         """
         parts, grids, shown, fed = [], list[Grid | None](), [], (np.inf, -np.inf)
         for inputs in loaded:
-            indices = resolve_classes(classes, len(inputs), self.num_classes, self.class_names)
+            indices = resolve_classes(classes, len(inputs), self.names)
             shown.append(inputs.shown(self.value_range))
             for part, batch in inputs.batches(self.batch_size, self.preprocess):
                 image = batch[self.head.cut.image_input]
@@ -224,7 +216,7 @@ class Explainer:
             layer=self._mapper.layer,
             head=self.head.words,
             activation=self.head.activation,
-            class_names=self.class_names,
+            class_names=self.names.names,
             fit=inputs.fit,
             grid=grids[0] if agree else None,
             grids=() if agree else tuple(grid for grid in grids if grid is not None),

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_cam.archive import read, write
+from keras_cam.classes import ClassNames
 from keras_cam.drawn import Drawn
-from keras_cam.errors import InvalidDataError, InvalidOptionError
+from keras_cam.errors import InvalidDataError
 from keras_cam.fitting import placement, seen
 from keras_cam.geometry import Grid, even_grid
 from keras_cam.heatmap import common_mode, place, scaled
+from keras_cam.validation import one_of
 
 FACTS = ("method", "layer", "head", "activation", "class_names", "fit", "diagnosis")
 ALIGNMENTS = ("receptive_field", "stretch")
@@ -114,7 +116,7 @@ class Explanation(Drawn):
         Returns:
             Its name from `class_names`, else "class 3".
         """
-        return f"class {index}" if self.class_names is None else self.class_names[index]
+        return ClassNames(self.class_names, self.logits.shape[1]).name_of(index)
 
     def heatmaps(
         self,
@@ -146,8 +148,7 @@ class Explanation(Drawn):
                 f"The maps {self.maps.shape} lie on no picture, signal or volume of as many axes. Received: "
                 f"{[image.shape for image in self.images[:3]] or 'no images'} to draw on. Use result.maps."
             )
-        if align not in ALIGNMENTS:
-            raise InvalidOptionError(f"align must be one of {', '.join(map(repr, ALIGNMENTS))}. Received: {align!r}.")
+        one_of("align", align, ALIGNMENTS)
         sizes = [image.shape[:-1] for image in self.images]
         stacks = [self.maps] if len(set(sizes)) == 1 else [maps[np.newaxis] for maps in self.maps]  # of one size each
         placed = [self._placed(maps, image, align, interpolation) for image, maps in enumerate(stacks)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_cam.errors import InvalidOptionError
 from keras_cam.images import resize
+from keras_cam.validation import one_of
 
 FITS = ("stretch", "crop", "pad")
 
@@ -29,7 +29,7 @@ def fitted(image: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
     >>> fitted(np.ones((2, 4, 1)), (2, 2), "crop").shape, fitted(np.ones((2, 4, 1)), (2, 2), "pad")[..., 0].tolist()
     ((2, 2, 1), [[1.0, 1.0], [0.0, 0.0]])
     """
-    checked_fit(fit)
+    one_of("fit", fit, FITS)
     if fit == "stretch":
         return resize(image, size)
     scaled = resize(image, _scaled_size(image.shape[:2], size, fit))
@@ -56,7 +56,7 @@ def placement(picture: tuple[int, int], size: tuple[int, int], fit: str) -> tupl
     >>> placement((100, 200), (50, 50), "crop")
     ((2.0, 0.0), (2.0, 50.0))
     """
-    scaled = _scaled_size(picture, size, checked_fit(fit))
+    scaled = _scaled_size(picture, size, one_of("fit", fit, FITS))
     first = (0, 0) if fit == "stretch" else _first(scaled, size)
     scales = [length / other for length, other in zip(picture, scaled, strict=True)]
     return tuple((scale, scale * start) for scale, start in zip(scales, first, strict=True))
@@ -69,13 +69,6 @@ def seen(picture: tuple[int, int], size: tuple[int, int], fit: str) -> tuple[sli
         for (scale, shift), length, frame in zip(placement(picture, size, fit), picture, size, strict=True)
     ]
     return spans[0], spans[1]
-
-
-def checked_fit(fit: str) -> str:
-    """Give a fit back, or say what is wrong with it."""
-    if fit not in FITS:
-        raise InvalidOptionError(f"fit must be one of {', '.join(map(repr, FITS))}. Received: {fit!r}.")
-    return fit
 
 
 def _scaled_size(picture: tuple[int, int], size: tuple[int, int], fit: str) -> tuple[int, int]:

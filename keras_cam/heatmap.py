@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from keras_cam.errors import InvalidImageError, InvalidOptionError
-from keras_cam.images import checked_range
+from keras_cam.validation import checked_range, checked_size, one_of
 
 __all__ = ["INTERPOLATIONS", "NORMALIZATIONS", "common_mode", "limits_of", "normalize", "place"]
 
@@ -49,10 +49,9 @@ def place(
     >>> place([0.0, 1.0], (4,)).tolist()
     [0.0, 0.25, 0.75, 1.0]
     """
-    size = _checked_lengths(size)
+    size = checked_size(size, rank=None)
     maps = checked_maps(maps, len(size))
-    if interpolation not in INTERPOLATIONS:
-        raise InvalidOptionError(f"interpolation must be one of {sorted(INTERPOLATIONS)}. Received: {interpolation!r}.")
+    one_of("interpolation", interpolation, INTERPOLATIONS)
     rank, shape = len(size), maps.shape[-len(size) :]
     if cells is None:
         cells = [((length / count - 1) / 2, length / count) for length, count in zip(size, shape, strict=True)]
@@ -115,16 +114,6 @@ def _weights(length: int, count: int, offset: float, stride: float, interpolatio
 
 
 _kept_weights = lru_cache(16)(_weights)  # pictures of one size follow each other
-
-
-def _checked_lengths(size: Any) -> tuple[int, ...]:
-    try:
-        lengths = tuple(int(length) for length in size)
-    except (TypeError, ValueError):
-        lengths = ()
-    if not lengths or min(lengths) < 1:
-        raise InvalidOptionError(f"A size is positive whole numbers, one for each axis. Received: {size!r}.")
-    return lengths
 
 
 def _averages(position: np.ndarray, count: int, reach: float) -> np.ndarray:
@@ -209,10 +198,7 @@ def _limits_of(maps: np.ndarray, mode: str | tuple[float, float], signed: bool) 
         low, high = (np.full((*maps.shape[:-2], 1, 1), end) for end in checked_range(mode, "A range to normalize by"))
         largest = np.maximum(np.abs(low), np.abs(high))
         return (-largest, largest) if signed else (low, high)
-    if mode not in NORMALIZATIONS:
-        raise InvalidOptionError(
-            f"normalize must be one of {sorted(NORMALIZATIONS)}, a range (low, high) or None. Received: {mode!r}."
-        )
+    one_of("normalize", mode, NORMALIZATIONS, ", a range (low, high) or None")
     if signed and mode == "minmax":
         raise InvalidOptionError(
             "normalize='minmax' would move zero, which signed maps keep. Received: signed=True with it. "

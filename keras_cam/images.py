@@ -11,7 +11,8 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-from keras_cam.errors import InvalidImageError, InvalidOptionError
+from keras_cam.errors import InvalidImageError
+from keras_cam.validation import checked_size, to_numpy
 
 __all__ = ["Images", "load_images", "resize", "to_input", "with_channels"]
 
@@ -104,28 +105,6 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resized.reshape(*wanted, *image.shape[2:])  # OpenCV drops a last axis of length 1
 
 
-def checked_size(size: Any) -> tuple[int, int]:
-    """Give `size` back as two positive integers, or say what is wrong with it."""
-    try:
-        height, width = (int(length) for length in size)
-    except (TypeError, ValueError):
-        height = width = 0
-    if height < 1 or width < 1:
-        raise InvalidOptionError(f"A size is two positive whole numbers, (height, width). Received: {size!r}.")
-    return height, width
-
-
-def checked_range(value_range: Any, name: str) -> tuple[float, float]:
-    """Give a (low, high) pair back as two floats, or say what is wrong with it."""
-    try:
-        low, high = (float(value) for value in value_range)
-    except (TypeError, ValueError):
-        low = high = np.nan
-    if not (np.isfinite([low, high]).all() and low < high):
-        raise InvalidOptionError(f"{name} is two finite numbers (low, high), low < high. Received: {value_range!r}.")
-    return low, high
-
-
 def _is_path(image: Any) -> bool:
     return isinstance(image, str | os.PathLike)
 
@@ -167,13 +146,9 @@ def _from_pil(image: PIL.Image.Image) -> np.ndarray:
 
 def _as_array(image: Any, name: str) -> np.ndarray:
     """A NumPy array of numbers, from anything that can be one."""
-    if hasattr(image, "detach"):  # torch: off the graph and off the accelerator first
-        image = image.detach().cpu()
-        if str(getattr(image, "dtype", None)) == "torch.bfloat16":  # which NumPy does not know
-            image = image.float()
     if isinstance(image, list | tuple) or not (hasattr(image, "__array__") or hasattr(image, "numpy")):
         raise InvalidImageError(f"An image is {MIXED_TYPES}. Received for {name}: {type(image).__name__}.")
-    array = np.asarray(image if hasattr(image, "__array__") else image.numpy())
+    array = to_numpy(image)
     if array.dtype == bool or array.dtype.name == "bfloat16":
         return array.astype(np.float32)
     if array.dtype.kind not in "iuf":

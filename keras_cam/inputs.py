@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_cam.errors import InvalidImageError
-from keras_cam.fitting import checked_fit, fitted
+from keras_cam.fitting import FITS, fitted
 from keras_cam.graph import Cut, image_shape, reads_channels_first
-from keras_cam.images import Images, checked_range, load_images, to_input
+from keras_cam.images import Images, load_images, to_input
 from keras_cam.shown import Shown, shown
+from keras_cam.validation import checked_range, one_of, to_numpy
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class Inputs:
 
     def _preprocessed(self, preprocess: Callable[[np.ndarray], Any], batch: np.ndarray) -> np.ndarray:
         result = preprocess(batch.copy())
-        array = keras.ops.convert_to_numpy(result) if keras.ops.is_tensor(result) else np.asarray(result)
+        array = to_numpy(result)
         shape = self.cut.program.shape(self.cut.program.inputs[self.cut.image_input])
         fits = len(array) == len(batch) if array.ndim == batch.ndim else False
         if not fits or any(wanted not in (None, length) for wanted, length in zip(shape, array.shape, strict=True)):
@@ -138,7 +138,7 @@ def load_inputs(cut: Cut, images: Any, fit: str = "stretch") -> Inputs:
             pictures, single = load_images(_channels_last(cut, part))
             arrays.append(None)
             continue
-        array = keras.ops.convert_to_numpy(part) if keras.ops.is_tensor(part) else np.asarray(part)
+        array = to_numpy(part)
         rank = len(program.shape(slot))
         if array.ndim == rank - 1:
             array, single = array[None], True
@@ -148,7 +148,7 @@ def load_inputs(cut: Cut, images: Any, fit: str = "stretch") -> Inputs:
         raise InvalidImageError(
             f"The inputs of model {program.name!r} have different lengths {sorted(lengths)}. Give one row per image."
         )
-    fit, looked_at = checked_fit(fit), arrays[cut.image_input]
+    fit, looked_at = one_of("fit", fit, FITS), arrays[cut.image_input]
     if looked_at is not None:  # fed as it is
         fit, last = "stretch", np.moveaxis(looked_at, 1, -1) if reads_channels_first(cut) else looked_at
         pictures = list(last) if last.ndim > 2 else None
@@ -190,7 +190,7 @@ def _channels_last(cut: Cut, images: Any) -> Any:
     if not reads_channels_first(cut) or not hasattr(images, "shape"):
         return images
     channels = cut.program.shape(cut.program.inputs[cut.image_input])[1]
-    array = keras.ops.convert_to_numpy(images) if keras.ops.is_tensor(images) else np.asarray(images)
+    array = to_numpy(images)
     if array.ndim in (3, 4) and array.shape[-3] == channels != array.shape[-1]:
         return np.moveaxis(array, -3, -1)
     return images

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from keras_cam.errors import InvalidDataError
+from keras_cam.validation import to_numpy
 
-__all__ = ["as_numpy", "check_labels", "class_labels", "labels_wanted"]
+__all__ = ["check_labels", "class_labels", "labels_wanted"]
 
 
 def class_labels(labels: Any, count: int) -> np.ndarray:
@@ -24,7 +25,7 @@ def class_labels(labels: Any, count: int) -> np.ndarray:
     >>> class_labels([[0.0, 1.0], [0.9, 0.1]], 2)
     array([1, 0])
     """
-    array = as_numpy(labels)
+    array = to_numpy(labels)
     words = f"labels of shape {array.shape} and type {array.dtype}"
     if array.ndim not in (1, 2) or array.dtype.kind not in "biuf" or 0 in array.shape:
         raise InvalidDataError(labels_wanted(words))
@@ -47,13 +48,6 @@ def check_labels(labels: np.ndarray | None, num_classes: int) -> None:
             f"Labels must lie in 0..{num_classes - 1}, for the model tells {num_classes} classes apart. "
             f"Received: label {labels.max()} in the data given to CAMCallback."
         )
-
-
-def as_numpy(labels: Any) -> np.ndarray:
-    """An array of whatever holds numbers."""
-    if hasattr(labels, "detach"):  # torch: off the graph and off the accelerator first
-        labels = labels.detach().cpu()
-    return np.asarray(labels)
 
 
 def labels_wanted(received: str) -> str:

@@ -17,8 +17,9 @@ from keras_cam.batches import is_instance_of
 from keras_cam.errors import CAMWarning, InvalidDataError
 from keras_cam.files import Files, find_pictures
 from keras_cam.images import load_images
-from keras_cam.labels import as_numpy, class_labels, labels_wanted
+from keras_cam.labels import class_labels, labels_wanted
 from keras_cam.spread import MAX_READ, drawn, first_spread, spread_of
+from keras_cam.validation import to_numpy
 
 __all__ = ["MAX_READ", "ProbeSource", "Probes"]
 
@@ -147,7 +148,7 @@ class ProbeSource:
             probes = [np.array(array) for array in load_images([images[int(index)] for index in chosen])[0]]
             others = [images[int(index)] for index in more]
             if not isinstance(images, Files):
-                others = [np.array(as_numpy(image)) for image in others]
+                others = [np.array(to_numpy(image)) for image in others]
             return tuple(
                 Probes(arrays, None if self._labels is None else self._labels[indices], indices)
                 for arrays, indices in ((probes, chosen), (others, more))
@@ -217,7 +218,7 @@ class ProbeSource:
             if labels is None:
                 yield from ((array, None) for array in arrays)
             else:
-                classes = class_labels(as_numpy(labels)[np.newaxis] if single else labels, len(arrays))
+                classes = class_labels(to_numpy(labels)[np.newaxis] if single else labels, len(arrays))
                 yield from zip(arrays, classes.tolist(), strict=True)
 
     def _elements(self, generator: np.random.Generator) -> Iterator[Any]:

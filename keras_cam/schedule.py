@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from keras_cam.errors import InvalidOptionError
+from keras_cam.validation import whole_number
 
 __all__ = ["Schedule"]
 
@@ -35,12 +35,10 @@ class Schedule:
         said = EVERY.fullmatch(every.strip()) if isinstance(every, str) else None
         if said is not None:
             self.every, self.unit = int(said[1]), said[2].lower()
-        elif hasattr(every, "__index__") and not isinstance(every, (bool, str)) and operator.index(every) > 0:
-            self.every, self.unit = operator.index(every), "epoch"
         else:
-            raise InvalidOptionError(
-                "every must be a whole number, at least 1, of epochs, or words such as '100 batches'. Received: "
-                f"every={every!r}."
+            self.every, self.unit = (
+                whole_number("every", every, besides=", of epochs, or words such as '100 batches'"),
+                "epoch",
             )
         if max_share is not None and not 0 < max_share <= 1:
             raise InvalidOptionError(f"max_share must be above 0 and at most 1, or None. Received: {max_share!r}.")

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from keras_cam.errors import InvalidOptionError
+from keras_cam.validation import whole_number
 
 __all__ = ["CLASS_NAMES", "TAGGED_CLASS", "Shapes", "make_shapes"]
 
@@ -111,8 +112,7 @@ def make_shapes(
 
 def _check(num_images: int, size: int, seed: int, tag_share: float, tagged_class: str | None) -> None:
     for name, value, smallest in (("num_images", num_images, 1), ("size", size, SMALLEST_SIZE), ("seed", seed, 0)):
-        if value < smallest:
-            raise InvalidOptionError(f"{name} must be at least {smallest}. Received: {name}={value!r}.")
+        whole_number(name, value, smallest)
     if not 0 <= tag_share <= 1:
         raise InvalidOptionError(f"tag_share must lie between 0 and 1. Received: tag_share={tag_share!r}.")
     if tagged_class not in (*CLASS_NAMES, None):

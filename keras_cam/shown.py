@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from keras_cam.images import Images, checked_range, with_channels
+from keras_cam.images import Images, with_channels
+from keras_cam.validation import checked_range
 
 __all__ = ["Extremes", "Shown", "show_together", "shown", "to_display", "value_range_of"]
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from keras_cam.classes import ClassNames
 from keras_cam.errors import InvalidDataError
 from keras_cam.fitting import placement
 from keras_cam.images import load_images
@@ -86,13 +87,14 @@ class TensorBoardSink:
         return {**self.__dict__, "_writer": SummaryWriter(self._writer.directory), "_shown": {}}
 
     def _scalars(self, look: Look) -> None:
+        names = ClassNames(look.result.class_names, look.result.logits.shape[1])
         for name, value in look.means.items():
             self._writer.scalar(f"cam/{name}", value, step=look.step, description=ABOUT[name])
         for name in INSIDE:
             for label, rows in look.by_class().items() if name in look.numbers else ():
                 values = look.numbers[name][rows]
                 if label >= 0 and not np.isnan(values).all():
-                    tag = f"cam_by_class/{name}/{label}_{_tame(look.result.class_name(label))}"
+                    tag = f"cam_by_class/{name}/{names.tag_of(label)}"
                     self._writer.scalar(tag, float(np.nanmean(values)), step=look.step, description=ABOUT[name])
 
     def _cards(self, look: Look) -> None:
@@ -244,8 +246,3 @@ def _summary(look: Look, row: int, slots: list[int], scale: float) -> dict[str, 
 def _short(value: float) -> float:
     """A number with as many digits as a float32 has, for a short record."""
     return float(f"{value:.7g}")
-
-
-def _tame(name: str) -> str:
-    """A class name as part of a tag: letters, digits, and a few signs; at most 60."""
-    return re.sub(r"[^\w .-]", "_", name)[:60]

@@ -8,7 +8,6 @@ so that its map is exact where the model's is.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from keras_cam.errors import InvalidOptionError
+from keras_cam.validation import whole_number
 
 __all__ = ["Target", "box_score", "find_target", "margin", "rest", "segmentation", "similarity"]
 
@@ -87,7 +87,7 @@ def margin(other: int | None = None) -> Target:
         >>> np.asarray(targets.margin(2).function(logits)).tolist()
         [[-1.0, 3.0, 0.0]]
     """
-    index = None if other is None else _index("other of targets.margin", other)
+    index = None if other is None else whole_number("other of targets.margin", other, 0)
     return Target("margin" if other is None else f"margin over {index}", Given(_margin, (index,)), "logits", True)
 
 
@@ -133,7 +133,7 @@ def segmentation(class_index: int, mask: Any = None) -> Target:
     Raises:
         InvalidOptionError: a class that is no index; a mask that is empty, or none of these.
     """
-    index = _index("class_index of targets.segmentation", class_index)
+    index = whole_number("class_index of targets.segmentation", class_index, 0)
     inside = mask
     if not (mask is None or isinstance(mask, str)):
         inside = np.asarray(mask) != 0
@@ -178,7 +178,10 @@ def box_score(box: int, class_index: int, output: str | int | None = None) -> Ta
     Raises:
         InvalidOptionError: no index; and when it is used, no such output, box or class.
     """
-    indices = (_index("box of targets.box_score", box), _index("class_index of targets.box_score", class_index))
+    indices = (
+        whole_number("box of targets.box_score", box, 0),
+        whole_number("class_index of targets.box_score", class_index, 0),
+    )
     return Target(f"box {indices[0]}, class {indices[1]}", Given(_box_score, (*indices, output)))
 
 
@@ -246,17 +249,6 @@ def _one_of(outputs: Any, output: str | int | None, words: str) -> Tensor:
             f"The model gives {_described(outputs)}. Received: output={output!r}. Choose one with {words}."
         )
     return named[output]
-
-
-def _index(name: str, value: Any) -> int:
-    """A whole number, 0 or more."""
-    try:
-        index = operator.index(value)
-    except TypeError:
-        index = -1
-    if index < 0 or isinstance(value, bool):
-        raise InvalidOptionError(f"{name} must be an index, 0 or more. Received: {value!r}.")
-    return index
 
 
 def find_target(target: Any) -> Target | None:

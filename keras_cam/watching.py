@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from keras_cam.labels import check_labels
 from keras_cam.looks import Watched
 from keras_cam.probes import Probes, ProbeSource
 from keras_cam.truth import find_truth, where_known
+from keras_cam.validation import one_of, whole_number
 from keras_cam.worst import most_wrong
 
 __all__ = ["Watching"]
@@ -49,15 +49,10 @@ class Watching:
     def __init__(
         self, data: Any, num_probes: int, probes: str, classes: Any, boxes: Any, masks: Any, seed: int
     ) -> None:
-        if isinstance(num_probes, bool) or not hasattr(num_probes, "__index__") or operator.index(num_probes) < 1:
-            raise InvalidOptionError(
-                f"num_probes must be a whole number, at least 1. Received: num_probes={num_probes!r}."
-            )
-        if probes not in PROBES:
-            raise InvalidOptionError(f"probes must be one of {', '.join(map(repr, PROBES))}. Received: {probes!r}.")
+        self._num_probes = whole_number("num_probes", num_probes)
+        self._worst, self._seed = one_of("probes", probes, PROBES) == "worst", seed
         if boxes is not None and masks is not None:
             raise InvalidOptionError("Give boxes= or masks=, not both: they say the same.")
-        self._num_probes, self._worst, self._seed = operator.index(num_probes), probes == "worst", seed
         self._classes = list(classes) if isinstance(classes, (list, tuple, range, np.ndarray)) else [classes]
         groups = dict(data) if isinstance(data, Mapping) else {"": data}
         if not groups:
@@ -86,7 +81,7 @@ class Watching:
         """Choose what can only be chosen by reading a data set, and check classes against those of the model."""
         num_classes = explainer.num_classes
         any_image = Watched([np.zeros((1, 1, 1))], [0], [""], [None])
-        resolve_classes(self.columns(any_image, explainer), 1, num_classes, explainer.class_names)
+        resolve_classes(self.columns(any_image, explainer), 1, explainer.names)
         if not self._worst:
             for name in list(self._sources):
                 self._choose(name, num_classes)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_cam.classes import adds_an_axis, resolve_classes
+from keras_cam.classes import ClassNames, adds_an_axis, resolve_classes
 from keras_cam.errors import InvalidClassError
 
 NAMES = ["dog", "cat", "horse", "top2"]
@@ -36,17 +36,17 @@ NAMES = ["dog", "cat", "horse", "top2"]
     ids=str,
 )
 def test_classes_in_every_form(classes, expected):
-    found = resolve_classes(classes, 2, 4, NAMES)
+    found = resolve_classes(classes, 2, ClassNames(NAMES, 4))
     assert found.tolist() == expected and found.dtype == np.int32
 
 
 @pytest.mark.parametrize("classes", ["all", "ALL"])
 def test_all_classes(classes):
-    assert resolve_classes(classes, 2, 4, NAMES) is None
+    assert resolve_classes(classes, 2, ClassNames(NAMES, 4)) is None
 
 
 def test_no_names_are_needed_for_ranks_and_indices():
-    assert resolve_classes(["top2", 3], 1, 4).tolist() == [[-1, -2, 3]]
+    assert resolve_classes(["top2", 3], 1, ClassNames(None, 4)).tolist() == [[-1, -2, 3]]
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ def test_several_classes_add_an_axis(classes, expected):
 )
 def test_classes_that_the_model_does_not_have(classes, names, words):
     with pytest.raises(InvalidClassError) as caught:
-        resolve_classes(classes, 2, 4, names)
+        resolve_classes(classes, 2, ClassNames(names, 4))
     assert [word for word in words if word not in str(caught.value)] == []
 
 
 def test_a_list_with_a_class_for_each_image():
     labels = np.array([2, 0, 1])
-    assert resolve_classes(["top2", labels], 3, 3).tolist() == [[-1, -2, 2], [-1, -2, 0], [-1, -2, 1]]
+    assert resolve_classes(["top2", labels], 3, ClassNames(None, 3)).tolist() == [[-1, -2, 2], [-1, -2, 0], [-1, -2, 1]]
     with pytest.raises(InvalidClassError, match="one row per image"):
-        resolve_classes(["top1", labels], 4, 3)
+        resolve_classes(["top1", labels], 4, ClassNames(None, 3))

@@ -105,9 +105,9 @@ def test_colour_alone_does_not_tell_the_classes_apart():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_images": 0}, "num_images must be at least 1"),
-        ({"num_images": 1, "size": 32}, "size must be at least 48"),
-        ({"num_images": 1, "seed": -1}, "seed must be at least 0"),
+        ({"num_images": 0}, "num_images must be a whole number, 1 or more"),
+        ({"num_images": 1, "size": 32}, "size must be a whole number, 48 or more"),
+        ({"num_images": 1, "seed": -1}, "seed must be a whole number, 0 or more"),
         ({"num_images": 1, "tag_share": 1.5}, "tag_share must lie between 0 and 1"),
         ({"num_images": 1, "tagged_class": "horse"}, "tagged_class must be one of"),
     ],

@@ -9,8 +9,8 @@ import keras
 from keras import ops
 
 from keras_cam.methods.gradient import weighted
-from keras_cam.methods.options import whole_number
 from keras_cam.methods.view import View
+from keras_cam.validation import whole_number
 
 Tensor = Any
 

@@ -14,8 +14,8 @@ from keras import ops
 
 from keras_cam.cam_op import weigh
 from keras_cam.errors import InvalidOptionError
-from keras_cam.methods.options import finite_number, whole_number
 from keras_cam.methods.view import View
+from keras_cam.validation import finite_number, whole_number
 
 Tensor = Any
 FINER_REFERENCES = 3

@@ -9,9 +9,10 @@ import numpy as np
 from keras import ops
 
 from keras_cam.interpolate import stretch
+from keras_cam.methods.baseline import empty_image
 from keras_cam.methods.gradient import weighted
-from keras_cam.methods.options import empty_image, finite_number, whole_number
 from keras_cam.methods.view import View
+from keras_cam.validation import finite_number, whole_number
 
 Tensor = Any
 

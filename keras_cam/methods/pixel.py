@@ -11,9 +11,10 @@ from keras import ops
 
 from keras_cam.attribute import add_on_finest_grid
 from keras_cam.interpolate import stretch
+from keras_cam.methods.baseline import empty_image
 from keras_cam.methods.gradient import grad_cam, noisy_images
-from keras_cam.methods.options import empty_image, whole_number
 from keras_cam.methods.view import View
+from keras_cam.validation import whole_number
 
 Tensor = Any
 

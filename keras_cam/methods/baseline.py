@@ -1,34 +1,13 @@
-"""What the options of methods may be: checked where a method begins, and named where they are not."""
+"""What an image is compared with where a method needs a baseline: a number, or an image that holds nothing."""
 
 from __future__ import annotations
 
-import math
-import numbers
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 from keras_cam.errors import InvalidOptionError
-
-
-def whole_number(name: str, value: Any, least: int = 1) -> int:
-    """A whole number, not less than `least`.
-
-    >>> whole_number("samples", 3)
-    3
-    """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise InvalidOptionError(f"{name} must be a whole number, {least} or more. Received: {value!r}.")
-    return int(value)
-
-
-def finite_number(name: str, value: Any, least: float = -math.inf) -> float:
-    """A finite number, not less than `least`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not least <= float(value) < math.inf:
-        bound = "" if least == -math.inf else f", {least:g} or more"
-        raise InvalidOptionError(f"{name} must be a finite number{bound}. Received: {value!r}.")
-    return float(value)
+from keras_cam.validation import to_numpy
 
 
 def empty_image(baseline: Any, images: Any) -> np.ndarray:
@@ -46,7 +25,7 @@ def empty_image(baseline: Any, images: Any) -> np.ndarray:
     """
     size = tuple(images.shape[1:])
     try:
-        array = ops.convert_to_numpy(baseline) if ops.is_tensor(baseline) else np.asarray(baseline)
+        array = to_numpy(baseline)
     except ValueError:  # lists of different lengths
         array = np.empty(0, object)
     if array.ndim == len(size) + 1 and len(array) == 1:

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.forward import build, noise, plain_forward
 from benchmarks.pairs import in_turns
-from keras_cam.maps import map_function_of
+from keras_cam.explainer.map_function import map_function_of
 from keras_cam.methods import METHODS
 
 SIDE = 224

@@ -30,9 +30,9 @@ from benchmarks.measured import Measured, line_of, table_of
 from benchmarks.pages import fill
 from benchmarks.pairs import in_turns
 from benchmarks.tasks import in_passes
+from keras_cam.attribution.class_activation_map import class_activation_map
 from keras_cam.backend import Compiled
-from keras_cam.cam_op import class_activation_map
-from keras_cam.maps import MapFunction
+from keras_cam.explainer.map_function import MapFunction
 
 MODELS, BATCHES, DTYPES = ("MobileNetV2", "ResNet50"), (1, 8, 32, 128, 512, 1024), ("float32", "bfloat16")
 FEATURES = (7, 7, 2048)  # of ResNet50 at 224 pixels

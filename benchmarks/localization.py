@@ -28,7 +28,7 @@ from benchmarks.box_scores import centre_gaussian, energy, max_box_accuracy, off
 from benchmarks.localization_page import page_of, table_of
 from benchmarks.scenes import Pictures, draw_scenes, load_photos, load_small_photos
 from benchmarks.small_networks import CONVOLUTIONS, PADDINGS, build_network, train, with_new_head
-from keras_cam.heatmap import normalize
+from keras_cam.imaging.normalize import normalize
 
 WANTED_OVERLAPS = (0.3, 0.5, 0.7)
 ALIGNMENTS = ("stretch", "receptive_field")

@@ -16,7 +16,7 @@ from benchmarks.box_scores import centre_gaussian, energy, max_box_accuracy, ove
 from benchmarks.faithfulness import deletion, drop_and_increase, insertion
 from benchmarks.scenes import SIZE, Pictures, draw_scenes, load_photos, load_small_photos
 from benchmarks.small_networks import build_network, train
-from keras_cam.heatmap import normalize
+from keras_cam.imaging.normalize import normalize
 
 PADDING = "ResNet-style"
 HEADS = ("pooling", "two Dense", "flatten")

@@ -1,6 +1,6 @@
 """Time placing maps against as many plain cv2.resize calls: `python -m benchmarks placement`.
 
-64 maps of 7x7 cells to 640x480 pixels, every cell over the pixels that it sees, by `keras_cam.heatmap.place` and as a
+64 maps of 7x7 cells to 640x480 pixels, every cell over the pixels that it sees, by `resample.place` and as a
 result's `heatmaps`, against 64 calls of cv2.resize that stretch the maps. Each takes turns with the resizing, so that
 whatever else the machine does falls on both.
 """
@@ -16,9 +16,9 @@ import numpy as np
 from benchmarks.machine import machine
 from benchmarks.pairs import Pairs, in_turns
 from keras_cam import Explanation
-from keras_cam.axes import Axis
-from keras_cam.geometry import Grid
-from keras_cam.heatmap import place
+from keras_cam.imaging.resample import place
+from keras_cam.model.grid import Grid
+from keras_cam.model.receptive_field import Axis
 
 NUM_MAPS, CELLS, HEIGHT, WIDTH = 64, 7, 480, 640
 FED = 224
@@ -36,7 +36,7 @@ def measure(rounds: int) -> dict[str, Pairs]:
         return [cv2.resize(one[0], (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR) for one in maps]
 
     things: dict[str, Callable[[], object]] = {
-        "keras_cam.heatmap.place, cells=": lambda: place(maps, (HEIGHT, WIDTH), cells=SEEN),
+        "keras_cam.imaging.resample.place, cells=": lambda: place(maps, (HEIGHT, WIDTH), cells=SEEN),
         "Explanation.heatmaps(None)": lambda: result.heatmaps(None),
         "Explanation.heatmaps(), scaled": result.heatmaps,
     }

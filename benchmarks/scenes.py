@@ -11,7 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from keras_cam.images import load_images, resize
+from keras_cam.imaging.load import load_images, resize
 from keras_cam.shapes import make_shapes
 
 SIZE = 128  # of all pictures, in pixels a side

@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 
 from keras_cam.demo import run_demo
-from keras_cam.render import encode_jpeg
+from keras_cam.drawing.encode import encode_jpeg
 
 DOCS = Path(__file__).resolve().parent
 SIZE = "1400,979"  # of the window; the page in it is 1400 x 836
@@ -21,7 +21,7 @@ LINK = "#keras_cam&p.keras_cam.probe=probe_00"  # both runs, at the last epoch
 
 def main():
     sys.path.insert(0, str(DOCS.parent / "tests"))
-    from dashboard_tab import Tab, chromium, tensorboard
+    from support.dashboard_tab import Tab, chromium, tensorboard
 
     with tempfile.TemporaryDirectory() as directory:
         results = [run_demo(directory, honest=honest, verbose=0) for honest in (False, True)]

@@ -4,8 +4,8 @@ import tempfile
 from pathlib import Path
 
 from keras_cam.demo import run_demo
-from keras_cam.images import load_images, resize
-from keras_cam.render import encode_jpeg
+from keras_cam.drawing.encode import encode_jpeg
+from keras_cam.imaging.load import load_images, resize
 
 IMAGES = Path(__file__).resolve().parent / "images"
 WIDTH = 700

@@ -15,8 +15,10 @@ import keras_cam
 from benchmarks.method_quality import PADDING, rectified_of, with_head
 from benchmarks.scenes import draw_scenes
 from benchmarks.small_networks import build_network, train
-from keras_cam.images import resize
-from keras_cam.render import caption, contact_sheet, encode_jpeg, overlay
+from keras_cam.drawing.encode import encode_jpeg
+from keras_cam.drawing.layout import caption, contact_sheet
+from keras_cam.drawing.overlay import overlay
+from keras_cam.imaging.load import resize
 from keras_cam.shapes import CLASS_NAMES
 
 IMAGE = Path(__file__).resolve().parent / "images" / "methods.jpg"

@@ -16,10 +16,11 @@ import numpy as np
 from keras import layers
 
 import keras_cam
-from keras_cam.images import load_images, resize
-from keras_cam.render import caption, contact_sheet, save_png
+from keras_cam.drawing.encode import save_png
+from keras_cam.drawing.layout import caption, contact_sheet
+from keras_cam.drawing.text import text_picture
+from keras_cam.imaging.load import load_images, resize
 from keras_cam.shapes import CLASS_NAMES, make_shapes
-from keras_cam.text import text_picture
 
 SIZE = 96
 WIDTH, TEXT_SIZE, GAP = 240, 14, 10

@@ -14,8 +14,10 @@ import tensorflow as tf
 from keras import layers
 
 import keras_cam
-from keras_cam.images import resize
-from keras_cam.render import beside, caption, contact_sheet, overlay, save_png
+from keras_cam.drawing.encode import save_png
+from keras_cam.drawing.layout import beside, caption, contact_sheet
+from keras_cam.drawing.overlay import overlay
+from keras_cam.imaging.load import resize
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIZE = (32, 32)

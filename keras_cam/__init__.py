@@ -11,35 +11,32 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "Box": "boxes",
-    "CAMCallback": "callback",
+    "Box": "imaging.boxes",
+    "CAMCallback": "training.callback",
     "CAMError": "errors",
     "CAMWarning": "errors",
-    "Explainer": "explainer",
-    "Explanation": "explanation",
+    "Explainer": "explainer.explainer",
+    "Explanation": "results.explanation",
     "InvalidClassError": "errors",
     "InvalidDataError": "errors",
     "InvalidImageError": "errors",
     "InvalidOptionError": "errors",
     "METHODS": "methods",
     "UnsupportedModelError": "errors",
-    "build_cam_model": "submodel",
-    "build_feature_model": "submodel",
-    "class_activation_map": "cam_op",
-    "class_weights": "submodel",
-    "compute_cam": "calls",
-    "explain": "calls",
-    "inspect_model": "inspection",
-    "overlay": "render",
-    "save_film": "film",
+    "build_cam_model": "model.submodels",
+    "build_feature_model": "model.submodels",
+    "class_activation_map": "attribution.class_activation_map",
+    "class_weights": "model.submodels",
+    "compute_cam": "explainer.functional",
+    "explain": "explainer.functional",
+    "inspect_model": "model.inspection",
+    "overlay": "drawing.overlay",
+    "save_film": "results.film",
 }
 
 if TYPE_CHECKING:
-    from keras_cam.boxes import Box as Box
-    from keras_cam.callback import CAMCallback as CAMCallback
-    from keras_cam.calls import compute_cam as compute_cam
-    from keras_cam.calls import explain as explain
-    from keras_cam.cam_op import class_activation_map as class_activation_map
+    from keras_cam.attribution.class_activation_map import class_activation_map as class_activation_map
+    from keras_cam.drawing.overlay import overlay as overlay
     from keras_cam.errors import CAMError as CAMError
     from keras_cam.errors import CAMWarning as CAMWarning
     from keras_cam.errors import InvalidClassError as InvalidClassError
@@ -47,15 +44,18 @@ if TYPE_CHECKING:
     from keras_cam.errors import InvalidImageError as InvalidImageError
     from keras_cam.errors import InvalidOptionError as InvalidOptionError
     from keras_cam.errors import UnsupportedModelError as UnsupportedModelError
-    from keras_cam.explainer import Explainer as Explainer
-    from keras_cam.explanation import Explanation as Explanation
-    from keras_cam.film import save_film as save_film
-    from keras_cam.inspection import inspect_model as inspect_model
+    from keras_cam.explainer.explainer import Explainer as Explainer
+    from keras_cam.explainer.functional import compute_cam as compute_cam
+    from keras_cam.explainer.functional import explain as explain
+    from keras_cam.imaging.boxes import Box as Box
     from keras_cam.methods import METHODS as METHODS
-    from keras_cam.render import overlay as overlay
-    from keras_cam.submodel import build_cam_model as build_cam_model
-    from keras_cam.submodel import build_feature_model as build_feature_model
-    from keras_cam.submodel import class_weights as class_weights
+    from keras_cam.model.inspection import inspect_model as inspect_model
+    from keras_cam.model.submodels import build_cam_model as build_cam_model
+    from keras_cam.model.submodels import build_feature_model as build_feature_model
+    from keras_cam.model.submodels import class_weights as class_weights
+    from keras_cam.results.explanation import Explanation as Explanation
+    from keras_cam.results.film import save_film as save_film
+    from keras_cam.training.callback import CAMCallback as CAMCallback
 
 _MODULES = ("methods", "targets")
 

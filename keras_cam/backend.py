@@ -145,8 +145,8 @@ def gradient(
         `(gradients, rest)`; a point that the scalar does not depend on has a gradient of zeros.
     """
     if scale != 1:
-        slopes, rest = gradient(lambda given: _larger(scale, *function(given)), points)
-        return [_smaller(scale, slope) for slope in slopes], rest
+        gradients, rest = gradient(lambda given: _larger(scale, *function(given)), points)
+        return [_smaller(scale, each) for each in gradients], rest
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -165,18 +165,18 @@ def gradient(
         points = [(point.clone() if point.is_inference() else point).detach().requires_grad_(True) for point in points]
         scalar, rest = function(points)
         if scalar.requires_grad:
-            gradients = torch.autograd.grad(scalar, points, materialize_grads=True)
+            found = torch.autograd.grad(scalar, points, materialize_grads=True)
         else:  # torch does not take it then
-            gradients = tuple(torch.zeros_like(point) for point in points)
-    return list(gradients), keras.tree.map_structure(lambda tensor: tensor.detach(), rest)
+            found = tuple(torch.zeros_like(point) for point in points)
+    return list(found), keras.tree.map_structure(lambda tensor: tensor.detach(), rest)
 
 
 def _larger(scale: float, scalar: Tensor, rest: Any) -> tuple[Tensor, Any]:
     return scalar * scale, rest
 
 
-def _smaller(scale: float, slope: Tensor) -> Tensor:
-    return keras.ops.cast(slope, "float32") / scale
+def _smaller(scale: float, tensor: Tensor) -> Tensor:
+    return keras.ops.cast(tensor, "float32") / scale
 
 
 def hessian_product(function: Callable[[Tensor], Tensor], point: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -191,8 +191,8 @@ def hessian_product(function: Callable[[Tensor], Tensor], point: Tensor, scale: 
         `(gradient, product)`, each of the point's shape; zeros where the scalar does not depend on it.
     """
     if scale != 1:
-        slope, product = hessian_product(lambda given: function(given) * scale, point)
-        return _smaller(scale, slope), _smaller(scale, product)
+        first, product = hessian_product(lambda given: function(given) * scale, point)
+        return _smaller(scale, first), _smaller(scale, product)
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -202,13 +202,13 @@ def hessian_product(function: Callable[[Tensor], Tensor], point: Tensor, scale: 
             with tf.GradientTape(watch_accessed_variables=False) as inner:
                 inner.watch(point)
                 scalar = function(point)
-            slope = inner.gradient(scalar, point, unconnected_gradients="zero")
-        return slope, outer.gradient(slope, point, output_gradients=point, unconnected_gradients="zero")
+            first = inner.gradient(scalar, point, unconnected_gradients="zero")
+        return first, outer.gradient(first, point, output_gradients=point, unconnected_gradients="zero")
     if backend == "jax":
         import jax
 
-        slopes = jax.grad(function)
-        return jax.jvp(slopes, (point,), (point,))
+        gradients = jax.grad(function)
+        return jax.jvp(gradients, (point,), (point,))
     import torch
 
     with torch.inference_mode(False), torch.enable_grad():
@@ -216,8 +216,8 @@ def hessian_product(function: Callable[[Tensor], Tensor], point: Tensor, scale: 
         scalar = function(point)
         if not scalar.requires_grad:
             return torch.zeros_like(point), torch.zeros_like(point)
-        slope = torch.autograd.grad(scalar, [point], create_graph=True, materialize_grads=True)[0]
-        if not slope.requires_grad:
-            return slope, torch.zeros_like(point)
-        product = torch.autograd.grad(slope, [point], grad_outputs=[point.detach()], materialize_grads=True)[0]
-    return slope.detach(), product.detach()
+        first = torch.autograd.grad(scalar, [point], create_graph=True, materialize_grads=True)[0]
+        if not first.requires_grad:
+            return first, torch.zeros_like(point)
+        product = torch.autograd.grad(first, [point], grad_outputs=[point.detach()], materialize_grads=True)[0]
+    return first.detach(), product.detach()

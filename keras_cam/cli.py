@@ -12,8 +12,6 @@ from typing import Any
 from keras_cam import __version__
 from keras_cam.errors import CAMError
 
-__all__ = ["main"]
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -73,7 +71,7 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    from keras_cam.inspection import inspect_model
+    from keras_cam.model.inspection import inspect_model
 
     output = int(options.output) if (options.output or "").isdecimal() else options.output
     found = inspect_model(_load(options.model), output=output, layer=options.layer)

@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "CAMError",
-    "CAMWarning",
-    "InvalidClassError",
-    "InvalidDataError",
-    "InvalidImageError",
-    "InvalidOptionError",
-    "UnsupportedModelError",
-]
-
 
 class CAMError(ValueError):
     """Base of every error that keras_cam raises on purpose."""

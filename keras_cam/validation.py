@@ -56,7 +56,9 @@ def checked_size(size: Any, rank: int | None = 2) -> tuple[int, ...]:
     except (TypeError, ValueError):
         lengths = ()
     if not lengths or min(lengths) < 1 or rank not in (None, len(lengths)):
-        wanted = "two positive whole numbers, (height, width)" if rank == 2 else "positive whole numbers, one for each axis"
+        wanted = (
+            "two positive whole numbers, (height, width)" if rank == 2 else "positive whole numbers, one for each axis"
+        )
         raise InvalidOptionError(f"A size is {wanted}. Received: {size!r}.")
     return lengths
 

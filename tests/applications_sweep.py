@@ -25,11 +25,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
-from applications import MEMBERS, build, draw_pictures
+from support.applications import MEMBERS, build, draw_pictures
 
 import keras_cam
-from keras_cam.explainer import Explainer
-from keras_cam.submodel import build_feature_model
+from keras_cam.explainer.explainer import Explainer
+from keras_cam.model.submodels import build_feature_model
 
 MOST_SECONDS = 1800  # for one model
 TOLERANCE = 1e-5

@@ -40,9 +40,9 @@ def pytest_collection_modifyitems(items):
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if module in ONE_WORKER:
             item.add_marker(pytest.mark.xdist_group(module))
-        elif parameters.get("name") in getattr(sys.modules.get("zoo"), "ZOO", ()):
+        elif parameters.get("name") in getattr(sys.modules.get("support.zoo"), "ZOO", ()):
             item.add_marker(pytest.mark.xdist_group(f"zoo {parameters['name']}"))
-        elif module == "test_methods_contract" and "method" in parameters:
+        elif module == "test_contract" and "method" in parameters:
             item.add_marker(pytest.mark.xdist_group(f"method {parameters['method']}"))
 
 

@@ -5,11 +5,11 @@ from fnmatch import fnmatch
 import keras
 import numpy as np
 import pytest
-from applications import MEMBERS, build, draw_pictures, public_constructors
-from wrong_map import GRAD_CAM, WEIGHTED, agreement, usual_maps
+from support.applications import MEMBERS, build, draw_pictures, public_constructors
+from support.wrong_map import GRAD_CAM, WEIGHTED, agreement, usual_maps
 
 import keras_cam
-from keras_cam.explainer import Explainer
+from keras_cam.explainer.explainer import Explainer
 
 SMALL = [name for name, member in MEMBERS.items() if member.small]
 

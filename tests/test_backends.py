@@ -15,9 +15,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import small_models
 from keras import layers
-from small_models import arrays
+from support import small_models
+from support.small_models import arrays
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 import keras_cam

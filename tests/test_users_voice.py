@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 import pytest
-import zoo
 from keras import layers
-from zoo_parts import Subclassed, after_maps, after_pooling, built, chain, convolutions, dense, gap, policy
+from support import zoo
+from support.zoo_parts import Subclassed, after_maps, after_pooling, built, chain, convolutions, dense, gap, policy
 
 from keras_cam import CAMWarning, UnsupportedModelError, build_feature_model, compute_cam, explain, overlay
-from keras_cam.fitting import seen
+from keras_cam.imaging.fit import visible_region
 
 IMAGES = np.random.default_rng(0).uniform(0, 1, (3, 8, 12, 3)).astype("float32")
 
@@ -446,7 +446,7 @@ def test_29_constant_map_is_constant_up_to_the_edges(interpolation, size, fit):
     result = explain(model, picture, classes=0, fit=fit, value_range=(0, 1))
     for align in ("receptive_field", "stretch"):
         heat = result.heatmaps(None, interpolation=interpolation, align=align)[0][0]
-        rows, columns = seen(size, (32, 48), fit)
+        rows, columns = visible_region(size, (32, 48), fit)
         np.testing.assert_allclose(heat[rows, columns], 2.5, rtol=1e-5)
         assert fit == "crop" or heat.shape == heat[rows, columns].shape  # all of the picture, but for what is cut off
         drawn = overlay(result.images[0], heat[rows, columns] / heat.max())

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-import zoo
-from zoo import ERRORS, ZOO
+from support import zoo
+from support.zoo import ERRORS, ZOO
 
 import keras_cam
 from keras_cam import CAMWarning, Explainer, explain
-from keras_cam.head import NOT_AFFINE, WORDS
+from keras_cam.model.head import NOT_AFFINE, WORDS
 
 every_model = pytest.mark.parametrize("name", ZOO)
 METHOD_OF_KIND = {"affine": "cam", "not_affine": "gradient_x_activation"}

@@ -8,12 +8,11 @@ import keras
 import numpy as np
 
 from keras_cam.demo.shares import share_in_boxes
-from keras_cam.explainer import Explainer
-from keras_cam.images import resize
-from keras_cam.render import beside, caption, contact_sheet, filmstrip, overlay
+from keras_cam.drawing.layout import beside, caption, contact_sheet, filmstrip
+from keras_cam.drawing.overlay import overlay
+from keras_cam.explainer.explainer import Explainer
+from keras_cam.imaging.load import resize
 from keras_cam.shapes import CLASS_NAMES, TAGGED_CLASS, Shapes
-
-__all__ = ["Frames", "draw_looks"]
 
 NUM_ROWS = 3
 THUMBNAIL, PICTURE, BORDER = 112, 224, 3  # pixels

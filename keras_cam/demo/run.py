@@ -10,17 +10,15 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_cam.callback import CAMCallback
-from keras_cam.demo.network import build_network
+from keras_cam.demo.model import build_network
 from keras_cam.demo.pictures import Frames, draw_looks
 from keras_cam.demo.shares import inside, share_in_boxes
+from keras_cam.drawing.encode import save_png
 from keras_cam.errors import InvalidOptionError
-from keras_cam.explainer import Explainer
-from keras_cam.render import save_png
+from keras_cam.explainer.explainer import Explainer
 from keras_cam.shapes import CLASS_NAMES, TAGGED_CLASS, Shapes, make_shapes
-from keras_cam.tensorboard.writer import check_writable
-
-__all__ = ["DemoResult", "run_demo"]
+from keras_cam.tensorboard.summary_writer import check_writable
+from keras_cam.training.callback import CAMCallback
 
 TAG_SHARE = 0.9  # of the training pictures of the tagged class
 NUM_HELD_OUT = 400

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_cam.attention import heat_shares
-
-__all__ = ["inside", "share_in_boxes"]
+from keras_cam.imaging.statistics import heat_shares
 
 CELL = 4  # pixels of the picture under one cell of the network's map
 

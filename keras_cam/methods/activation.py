@@ -56,7 +56,7 @@ def eigen_grad_cam(view: View) -> Tensor:
     Returns:
         (N, C, *grid).
     """
-    products = view.slopes() * ops.expand_dims(view.features, 1)
+    products = view.gradients(per_cell=False) * ops.expand_dims(view.features, 1)
     rest = [ops.shape(products)[axis] for axis in range(2, len(products.shape) - 1)]
     flat = ops.reshape(products, (-1, *rest, products.shape[-1]))
     maps = _towards(first_component(flat), ops.sum(flat, axis=-1))

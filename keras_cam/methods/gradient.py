@@ -1,4 +1,4 @@
-"""Maps from the slope of the score at the feature map; A the features, G = d score / d A.
+"""Maps from the gradient of the score at the feature map; A the features, G = d score / d A.
 
 Every map is the sum in the paper's formula before its last ReLU: what speaks against the class stays, as a negative
 number, and is left out when the map is drawn. G costs one backward pass for all classes, through the head alone.
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_cam.cam_op import weigh
+from keras_cam.attribution.class_activation_map import weighted_sum
 from keras_cam.errors import InvalidOptionError
 from keras_cam.methods.view import View
 from keras_cam.validation import finite_number, whole_number
@@ -30,14 +30,14 @@ def grad_cam(view: View) -> Tensor:
     Returns:
         (N, C, *grid).
     """
-    return weighted(view.features, _mean(view.slopes()))
+    return weighted(view.features, _mean(view.gradients(per_cell=False)))
 
 
 def grad_cam_plus_plus(view: View) -> Tensor:
-    """Grad-CAM++ (Chattopadhay et al. 2018, arXiv 1710.11063): positive slopes, each cell by its own share.
+    """Grad-CAM++ (Chattopadhay et al. 2018, arXiv 1710.11063): positive gradients, each cell by its own share.
 
     As the authors' code: `a = G^2 / (2 G^2 + G^3 sum_ab A)` where G is positive, divided by its sum for each channel;
-    `w_k = sum_ij a G` there. The factor e^score of the code's slopes scales the whole map and is left out.
+    `w_k = sum_ij a G` there. The factor e^score of the code's gradients scales the whole map and is left out.
 
     Args:
         view: what to explain.
@@ -45,14 +45,14 @@ def grad_cam_plus_plus(view: View) -> Tensor:
     Returns:
         (N, C, *grid).
     """
-    slopes = view.slopes()
-    return weighted(view.features, _plus_plus(view.features, slopes, None, slopes))
+    gradients = view.gradients(per_cell=False)
+    return weighted(view.features, _plus_plus(view.features, gradients, None, gradients))
 
 
 def smooth_grad_cam_plus_plus(view: View, *, samples: int = 25, noise: float = 0.15, seed: int = 0) -> Tensor:
-    """Smooth Grad-CAM++ (Omeiza et al. 2019, arXiv 1908.01224): Grad-CAM++ with slopes averaged over noisy images.
+    """Smooth Grad-CAM++ (Omeiza et al. 2019, arXiv 1908.01224): Grad-CAM++ with gradients averaged over noisy images.
 
-    The slopes, their squares and their cubes are averaged; the features are those of the image itself.
+    The gradients, their squares and their cubes are averaged; the features are those of the image itself.
 
     Args:
         view: what to explain.
@@ -67,8 +67,8 @@ def smooth_grad_cam_plus_plus(view: View, *, samples: int = 25, noise: float = 0
     second: Any = 0.0
     third: Any = 0.0
     for images in noisy_images(view, samples, noise, seed):
-        slopes = view.at(images).slopes()
-        first, second, third = first + slopes, second + slopes**2, third + slopes**3
+        gradients = view.at(images).gradients(per_cell=False)
+        first, second, third = first + gradients, second + gradients**2, third + gradients**3
     count = float(samples)
     return weighted(view.features, _plus_plus(view.features, second / count, third / count, first / count))
 
@@ -82,7 +82,7 @@ def hires_cam(view: View) -> Tensor:
     Returns:
         (N, C, *grid).
     """
-    return _cell_by_cell(view.slopes(), view.features)
+    return _cell_by_cell(view.gradients(per_cell=False), view.features)
 
 
 def layer_cam(view: View) -> Tensor:
@@ -94,7 +94,7 @@ def layer_cam(view: View) -> Tensor:
     Returns:
         (N, C, *grid).
     """
-    return _cell_by_cell(ops.relu(view.slopes()), view.features)
+    return _cell_by_cell(ops.relu(view.gradients(per_cell=False)), view.features)
 
 
 def xgrad_cam(view: View) -> Tensor:
@@ -108,12 +108,12 @@ def xgrad_cam(view: View) -> Tensor:
     Returns:
         (N, C, *grid).
     """
-    axes, slopes = _grid_axes(view.features), view.slopes()
+    axes, gradients = _grid_axes(view.features), view.gradients(per_cell=False)
     sums = ops.expand_dims(ops.sum(view.features, axis=tuple(axis - 1 for axis in axes)), 1)
-    if _same_for_all_cells(slopes):
-        products = _mean(slopes) * sums
+    if _same_for_all_cells(gradients):
+        products = _mean(gradients) * sums
     else:
-        products = ops.sum(slopes * ops.expand_dims(view.features, 1), axis=axes)
+        products = ops.sum(gradients * ops.expand_dims(view.features, 1), axis=axes)
     return weighted(view.features, _quotient(products, sums + 1e-6))
 
 
@@ -129,8 +129,8 @@ def shapley_cam(view: View) -> Tensor:
     Returns:
         (N, C, *grid).
     """
-    slopes, products = view.curvatures()
-    return weighted(view.features, _mean(slopes - products / 2))
+    gradients, products = view.hessian_products()
+    return weighted(view.features, _mean(gradients - products / 2))
 
 
 def finer_cam(
@@ -171,12 +171,12 @@ def finer_cam(
         others = ops.where(chosen > 0, 0.0, ops.convert_to_tensor(_named(against, count)))
     total = ops.sum(others, axis=-1, keepdims=True)
     weights = ops.where(total > 0, chosen - strength * others / ops.maximum(total, 1.0), 0.0)
-    return weighted(view.features, _mean(view.slopes(weights)))
+    return weighted(view.features, _mean(view.gradients(weights, per_cell=False)))
 
 
 def weighted(features: Tensor, weights: Tensor) -> Tensor:
     """`sum_k w_k A_k` of features (N, *grid, K) and weights (N, C, K), as (N, C, *grid)."""
-    return ops.moveaxis(weigh(features, ops.swapaxes(weights, 1, 2), per_image=True), -1, 1)
+    return ops.moveaxis(weighted_sum(features, ops.swapaxes(weights, 1, 2), per_image=True), -1, 1)
 
 
 def noisy_images(view: View, samples: int, noise: float, seed: int) -> Any:
@@ -208,11 +208,11 @@ def _named(against: Any, count: int) -> np.ndarray:
 
 
 def _plus_plus(features: Tensor, second: Tensor, third: Tensor | None, first: Tensor) -> Tensor:
-    """The weights of Grad-CAM++; without `third`, `second` is the slope itself and its powers are cancelled."""
+    """The weights of Grad-CAM++; without `third`, `second` is the gradient itself and its powers are cancelled."""
     axes = _grid_axes(features)
     sums = ops.sum(features, axis=tuple(axis - 1 for axis in axes), keepdims=True)
     sums = ops.expand_dims(sums, 1)
-    if third is None:  # G^2 and G^3 of small slopes would be lost to rounding
+    if third is None:  # G^2 and G^3 of small gradients would be lost to rounding
         shares = _quotient(ops.ones_like(second), 2 + second * sums)
     else:
         shares = _quotient(second, 2 * second + third * sums)
@@ -226,19 +226,19 @@ def _quotient(one: Tensor, other: Tensor) -> Tensor:
     return one / ops.where(other == 0, ops.ones_like(other), other)
 
 
-def _mean(slopes: Tensor) -> Tensor:
-    return ops.mean(slopes, axis=_grid_axes(slopes[:, 0]))
+def _mean(gradients: Tensor) -> Tensor:
+    return ops.mean(gradients, axis=_grid_axes(gradients[:, 0]))
 
 
-def _cell_by_cell(slopes: Tensor, features: Tensor) -> Tensor:
-    """`sum_k G_k A_k` of slopes (N, C, *grid, K), as (N, C, *grid)."""
-    if _same_for_all_cells(slopes):
-        return weighted(features, _mean(slopes))
-    return ops.sum(slopes * ops.expand_dims(features, 1), axis=-1)
+def _cell_by_cell(gradients: Tensor, features: Tensor) -> Tensor:
+    """`sum_k G_k A_k` of gradients (N, C, *grid, K), as (N, C, *grid)."""
+    if _same_for_all_cells(gradients):
+        return weighted(features, _mean(gradients))
+    return ops.sum(gradients * ops.expand_dims(features, 1), axis=-1)
 
 
-def _same_for_all_cells(slopes: Tensor) -> bool:
-    return all(length == 1 for length in slopes.shape[2:-1])
+def _same_for_all_cells(gradients: Tensor) -> bool:
+    return all(length == 1 for length in gradients.shape[2:-1])
 
 
 def _grid_axes(features: Tensor) -> tuple[int, ...]:

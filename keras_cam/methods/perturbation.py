@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_cam.interpolate import stretch
+from keras_cam.attribution.resample import stretch
 from keras_cam.methods.baseline import empty_image
 from keras_cam.methods.gradient import weighted
 from keras_cam.methods.view import View

@@ -1,4 +1,4 @@
-"""Maps at the pixels of the image, by slopes through the whole model.
+"""Maps at the pixels of the image, by gradients through the whole model.
 
 The channels of the image are one map by their largest magnitude, but for integrated gradients, whose channels add up.
 """
@@ -9,8 +9,8 @@ from typing import Any
 
 from keras import ops
 
-from keras_cam.attribute import add_on_finest_grid
-from keras_cam.interpolate import stretch
+from keras_cam.attribution.decomposition import add_on_finest_grid
+from keras_cam.attribution.resample import stretch
 from keras_cam.methods.baseline import empty_image
 from keras_cam.methods.gradient import grad_cam, noisy_images
 from keras_cam.methods.view import View
@@ -113,7 +113,7 @@ def full_grad(view: View) -> Tensor:
     Returns:
         (N, C, H, W), not negative.
     """
-    image, parts = view.score_parts()
+    image, parts = view.input_and_bias_gradients()
     sizes = [ops.shape(image)[axis] for axis in range(2, len(image.shape) - 1)]
     by_size: dict[Any, Tensor] = {}
     for index, part in enumerate(parts):
@@ -135,5 +135,5 @@ def _scaled(part: Tensor) -> Tensor:
     return ops.where(varies, (part - low) / ops.where(varies, high - low, ops.ones_like(high)), 0.0)
 
 
-def _largest(slopes: Tensor) -> Tensor:
-    return ops.max(ops.abs(slopes), axis=-1)
+def _largest(gradients: Tensor) -> Tensor:
+    return ops.max(ops.abs(gradients), axis=-1)

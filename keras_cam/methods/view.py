@@ -1,4 +1,4 @@
-"""What a method is shown of one batch: features, scores and slopes, each computed when asked for."""
+"""What a method is shown of one batch: features, scores and gradients, each computed when asked for."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_cam.backward import has_rectifiers, image_slopes, score_parts
+from keras_cam.attribution.cut_model import CutModel, ForwardPass, in_parts, to_grid
+from keras_cam.attribution.input_gradients import has_rectifiers, image_gradients, input_and_bias_gradients
+from keras_cam.attribution.resample import stretch
 from keras_cam.errors import UnsupportedModelError
-from keras_cam.interpolate import stretch
-from keras_cam.network import Network, Reading, in_parts, placed
 
 Tensor = Any
 Run = Callable[..., Any]  # runs a function of tensors, compiled: run(key, function, inputs, read, *others)
@@ -33,7 +33,7 @@ class View:
 
     def __init__(
         self,
-        network: Network,
+        network: CutModel,
         run: Run | None,
         inputs: Sequence[Tensor],
         read: Sequence[Tensor],
@@ -55,7 +55,7 @@ class View:
     @cached_property
     def features(self) -> Tensor:
         """The feature map, (N, *grid, K)."""
-        return placed(self._network.cut.features[self._index], self._reading.features[self._index])
+        return to_grid(self._network.cut.features[self._index], self._reading.features[self._index])
 
     @cached_property
     def all_scores(self) -> Tensor:
@@ -71,34 +71,31 @@ class View:
         """The scores taken apart: maps (N, C, *grid) and biases (N, C), mean(map) + bias = score where that can be."""
         return self._network.decomposition(self._reading, self.class_indices)
 
-    def gradients(self, weights: Tensor | None = None) -> Tensor:
+    def gradients(self, weights: Tensor | None = None, *, per_cell: bool = True) -> Tensor:
         """Gradient of each chosen score by the feature map: one backward pass for all, from the scores to the map.
 
         Args:
             weights: (N, C, n), to differentiate weighted sums of the scores instead of the chosen ones.
+            per_cell: False gives one gradient in place of as many equal ones where the head reads only the average of
+                the feature map: what is made of it need not be made for each cell.
 
         Returns:
-            (N, C, *grid, K).
-        """
-        *grid, channels = ops.shape(self.features)[1:]
-        slopes = self.slopes(weights)
-        return ops.broadcast_to(slopes, (*ops.shape(slopes)[:2], *grid, channels))
-
-    def slopes(self, weights: Tensor | None = None) -> Tensor:
-        """`gradients()`, but (N, C, 1, ..., K) where the head reads only the average of the feature map.
-
-        Every cell has the same gradient then; what is made of it need not be made for each.
+            (N, C, *grid, K); where `per_cell` is False and every cell has the same, (N, C, 1, ..., K).
         """
         network, index = self._network, self._index  # what is compiled is kept, and must not hold this batch
-        return self._by_class(
-            "slopes", lambda _, read, each: network.slopes(index, network.reading(read), each), weights
+        gradients = self._by_class(
+            "gradients", lambda _, read, each: network.gradients(index, network.reading(read), each), weights
         )
+        if not per_cell:
+            return gradients
+        *grid, channels = ops.shape(self.features)[1:]
+        return ops.broadcast_to(gradients, (*ops.shape(gradients)[:2], *grid, channels))
 
-    def curvatures(self) -> tuple[Tensor, Tensor]:
-        """`slopes()`, and in the same form the Hessian of each score times the feature map."""
+    def hessian_products(self) -> tuple[Tensor, Tensor]:
+        """`gradients(per_cell=False)`, and in the same form the Hessian of each score times the feature map."""
         network, index = self._network, self._index
         both: tuple[Tensor, Tensor] = self._by_class(
-            "curvatures", lambda _, read, each: network.curvatures(index, network.reading(read), each)
+            "hessian_products", lambda _, read, each: network.hessian_products(index, network.reading(read), each)
         )
         return both
 
@@ -124,17 +121,17 @@ class View:
         network = self._network
         inputs = self._inputs if images is None else network.with_picture(self._inputs, images)
         return self._by_class(
-            ("image_slopes", guided),
-            lambda given, _, each: image_slopes(network, given, each, guided=guided),
+            ("image_gradients", guided),
+            lambda given, _, each: image_gradients(network, given, each, guided=guided),
             inputs=inputs,
         )
 
-    def score_parts(self) -> tuple[Tensor, list[Tensor]]:
+    def input_and_bias_gradients(self) -> tuple[Tensor, list[Tensor]]:
         """Image x gradient (N, C, H, W, K), and bias x gradient (N, C, h, w, k) of each layer with a place."""
         network = self._network
         network.check_pixels()
         parts: tuple[Tensor, list[Tensor]] = self._by_class(
-            "score_parts", lambda given, _, each: score_parts(network, given, each)
+            "input_and_bias_gradients", lambda given, _, each: input_and_bias_gradients(network, given, each)
         )
         return parts
 
@@ -206,7 +203,7 @@ class View:
         return stretch(maps, _sizes(self.images), 2)
 
     @property
-    def _reading(self) -> Reading:
+    def _reading(self) -> ForwardPass:
         return self._network.reading(self._read)
 
     def _other(self, inputs: Sequence[Tensor], read: Sequence[Tensor], index: int) -> View:

@@ -19,7 +19,7 @@ from tensorboard.backend import http_util
 from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
 
-from keras_cam.tensorboard.reading import LONGEST_NAME, MOST_BYTES, Log, Refused
+from keras_cam.tensorboard.log_reader import LONGEST_NAME, MOST_BYTES, Log, RequestError
 from keras_cam.tensorboard.records import PLUGIN, PROBE, VERSION
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class CAMPlugin(base_plugin.TBPlugin):
     def _picture(self, request: Any) -> Answer:
         run, probe, step = _run(request.args), _probe(request.args), request.args.get("step", "")
         if not STEP.fullmatch(step):
-            raise Refused(400, "step must be a whole number.")
+            raise RequestError(400, "step must be a whole number.")
         return self._log(request).picture(run, probe, int(step))
 
 
@@ -100,10 +100,10 @@ def _application(answer: Callable[[Any], Answer]) -> Any:
         try:
             if request.method not in ("GET", "HEAD"):
                 headers = [("Allow", "GET, HEAD")]
-                raise Refused(405, f"{request.method} is not answered here, only GET is.")
+                raise RequestError(405, f"{request.method} is not answered here, only GET is.")
             content, mime = answer(request)
             _check_size(len(content))
-        except Refused as refused:
+        except RequestError as refused:
             status, content, mime = refused.status, _json({"error": str(refused)}), JSON
         except Exception as error:
             logger.exception("The CAM tab's request %s failed.", request.path)
@@ -126,7 +126,7 @@ def _file(file: Any) -> Callable[[Any], Answer]:
         try:
             return file.read_bytes(), MIME[file.name.rpartition(".")[2]]
         except OSError as error:
-            raise Refused(
+            raise RequestError(
                 404, f"{file.name} is gone; keras_cam was removed or changed. Start tensorboard again."
             ) from error
 
@@ -136,20 +136,20 @@ def _file(file: Any) -> Callable[[Any], Answer]:
 def _run(arguments: Mapping[str, str]) -> str:
     run = arguments.get("run", "")
     if not 0 < len(run) <= LONGEST_NAME:
-        raise Refused(400, f"run must be the name of a run, of 1 to {LONGEST_NAME} characters; {len(run)} came.")
+        raise RequestError(400, f"run must be the name of a run, of 1 to {LONGEST_NAME} characters; {len(run)} came.")
     return run
 
 
 def _probe(arguments: Mapping[str, str]) -> str:
     probe = arguments.get("probe", "")
     if not PROBE.match(probe):
-        raise Refused(400, "probe must be the id of a probe, such as probe_00.")
+        raise RequestError(400, "probe must be the id of a probe, such as probe_00.")
     return probe
 
 
 def _check_size(size: int) -> None:
     if size > MOST_BYTES:
-        raise Refused(
+        raise RequestError(
             413,
             f"The answer would be {size / 2**20:.0f} MiB long; at most {MOST_BYTES // 2**20} MiB are sent. "
             f"Map fewer classes, or every few epochs only.",

@@ -1,0 +1,1 @@
+"""The maths: from features and a head to maps, on tensors."""

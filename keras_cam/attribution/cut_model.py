@@ -1,0 +1,262 @@
+"""What may be asked of a cut model, as functions of tensors: features, scores, and gradients of scores by features.
+
+Everything here is to be traced: `maps` compiles it, whole or in parts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from keras_cam.attribution.class_activation_map import weighted_sum
+from keras_cam.attribution.decomposition import channels_last, decompose, on_its_grid
+from keras_cam.backend import gradient, hessian_product
+from keras_cam.errors import UnsupportedModelError
+from keras_cam.graph.program import InferenceLayer, Step, ancestors_of, call_step, run
+from keras_cam.model.affine import can_fold, fold
+from keras_cam.model.cut import reads_channels_first
+from keras_cam.model.feature_maps import FeatureMap
+from keras_cam.model.head import Head
+
+Tensor = Any
+
+
+class ForwardPass(NamedTuple):
+    """What one forward pass leaves behind: what the head gives, and all that it reads."""
+
+    logits: Tensor
+    output: Tensor
+    features: list[Tensor]  # as the model makes them
+    head_inputs: list[Tensor]  # where the head begins for each: their averages, or the maps themselves
+    side_inputs: list[Tensor]
+
+
+class CutModel:
+    """A cut model whose images and feature maps may be changed, and whose scores may be differentiated by them.
+
+    Scores are float32 (N, classes). `weights` (N, C, classes) choose what is differentiated: C weighted sums of the
+    scores of each image, all in one backward pass.
+
+    Args:
+        head: the head of the model.
+    """
+
+    def __init__(self, head: Head) -> None:
+        self.head, self.cut, self.program = head, head.cut, head.cut.program
+        self.image_slot = self.program.inputs[self.cut.image_input]
+        self.channels_first = reads_channels_first(self.cut)
+        self._maps = [feature.slot for feature in self.cut.features]
+        self._rest = self.program.steps_between(self._maps, self.cut.logits)
+
+    @property
+    def read_slots(self) -> list[int]:
+        """The slots of a `ForwardPass`, in order."""
+        head_inputs = [feature.head_input for feature in self.cut.features]
+        return [self.cut.logits, self.cut.output, *self._maps, *head_inputs, *self.cut.side_inputs]
+
+    def reading(self, values: Sequence[Tensor]) -> ForwardPass:
+        """The values of `read_slots` by name."""
+        logits, output, *rest = values
+        count = len(self._maps)
+        return ForwardPass(logits, output, rest[:count], rest[count : 2 * count], rest[2 * count :])
+
+    def read(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The model's one forward pass: the values of `read_slots`."""
+        steps = ancestors_of(self.read_slots, self.program.steps)
+        return infer(steps, dict(zip(self.program.inputs, inputs, strict=True)), self.read_slots)
+
+    def decomposition(self, reading: ForwardPass, class_indices: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Each score taken apart into a map and a bias: mean(map) + bias is the score.
+
+        Args:
+            reading: what the forward pass left.
+            class_indices: int32 (N, C); None: all classes, of a head that folds.
+
+        Returns:
+            `(maps, bias)`: float32 (N, C, *grid) and (N, C).
+        """
+        cut, feature = self.cut, self.cut.features[0]
+        if not can_fold(cut):
+            side_inputs = dict(zip(cut.side_inputs, reading.side_inputs, strict=True))
+            return decompose(self.head, reading.features, reading.head_inputs, side_inputs, class_indices)
+        features = channels_last(feature, reading.features[0])
+        if class_indices is None:
+            weights, bias = fold(cut, self._columns)
+            maps, bias = weighted_sum(features, weights, per_image=False), bias[None]
+        else:
+            weights, bias = fold(cut, lambda matrix: ops.take(self._columns(matrix), class_indices, axis=-1))
+            maps = weighted_sum(features, ops.moveaxis(weights, 0, 1), per_image=True)
+        maps, placeless = on_its_grid(feature, ops.moveaxis(maps, -1, 1))
+        return maps, ops.broadcast_to(bias, ops.shape(maps)[:2]) + placeless
+
+    def _columns(self, matrix: Tensor) -> Tensor:
+        """The columns of the classes: one sigmoid unit stands for two, class 0 with the sign turned."""
+        return ops.concatenate([-matrix, matrix], axis=-1) if self.head.negates else matrix
+
+    def check_pixels(self, num_axes: int | None = None) -> None:
+        """Raise where the model's input has no pixels, or other axes than so many."""
+        spec = self.program.specs[self.image_slot]
+        if len(spec.shape) < 3 or num_axes not in (None, len(spec.shape) - 2):
+            wanted = "one or more" if num_axes is None else f"{num_axes}, as its feature maps have,"
+            raise UnsupportedModelError(
+                f"This method works on the pixels of the image, and needs an input with {wanted} axes for places. "
+                f"Received: input {spec.name!r} {self.program.shape(self.image_slot)} of model {self.program.name!r}. "
+                "Use a method of the feature maps, such as 'grad_cam'."
+            )
+
+    def picture(self, inputs: Sequence[Tensor]) -> Tensor:
+        """The images (N, H, W, K) among the inputs, float32, channels last."""
+        image = inputs[self.cut.image_input]
+        return ops.cast(ops.moveaxis(image, 1, -1) if self.channels_first else image, "float32")
+
+    def with_picture(self, inputs: Sequence[Tensor], picture: Tensor) -> list[Tensor]:
+        """The inputs with other images, channels last; rounded where the model takes integers."""
+        changed, dtype = list(inputs), self.program.specs[self.image_slot].dtype
+        picture = ops.moveaxis(picture, -1, 1) if self.channels_first else picture
+        if "int" in dtype:
+            picture = ops.clip(ops.round(picture), np.iinfo(dtype).min, np.iinfo(dtype).max)
+        changed[self.cut.image_input] = ops.cast(picture, dtype)
+        return changed
+
+    def scores(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Scores of inputs."""
+        steps = ancestors_of([self.cut.logits], self.program.steps)
+        values = dict(zip(self.program.inputs, inputs, strict=True))
+        return self.head.scores(infer(steps, values, [self.cut.logits])[0])
+
+    def scores_from(self, features: Sequence[Tensor], side_inputs: Sequence[Tensor]) -> Tensor:
+        """Scores of feature maps, as the model makes them."""
+        values = dict(zip((*self._maps, *self.cut.side_inputs), (*features, *side_inputs), strict=True))
+        return self.head.scores(infer(self._rest, values, [self.cut.logits])[0])
+
+    def rescored(
+        self,
+        index: int,
+        change: Callable[..., Tensor],
+        inputs: Sequence[Tensor],
+        read: Sequence[Tensor],
+        class_indices: Tensor,
+        rows: Tensor,
+        channels: Tensor,
+        *extras: Tensor,
+    ) -> Tensor:
+        """Scores (B, C) of the images in `rows` (B,), each changed by a channel (B,) of its feature map."""
+        features = to_grid(self.cut.features[index], self.reading(read).features[index])
+        by_channel = ops.moveaxis(features, -1, 1)
+        grid = ops.shape(by_channel)[2:]
+        chosen = ops.take(ops.reshape(by_channel, (-1, *grid)), rows * features.shape[-1] + channels, axis=0)
+        inputs = [ops.take(tensor, rows, axis=0) for tensor in inputs]
+        changed = self.with_picture(inputs, change(self.picture(inputs), chosen, *extras))
+        return ops.take_along_axis(self.scores(changed), ops.take(class_indices, rows, axis=0), axis=-1)
+
+    def ablated(
+        self, index: int, _: Any, read: Sequence[Tensor], class_indices: Tensor, rows: Tensor, channels: Tensor
+    ) -> Tensor:
+        """Scores (B, C) of the images in `rows` (B,), each with a channel (B,) of its feature map set to zero."""
+        reading = self.reading([ops.take(tensor, rows, axis=0) for tensor in read])
+        feature, like = self.cut.features[index], reading.features[index]
+        kept = 1 - ops.one_hot(channels, like.shape[1 if feature.channels_first else -1], dtype="float32")
+        grid = to_grid(feature, like)
+        kept = ops.reshape(kept, (-1, *[1] * (len(grid.shape) - 2), grid.shape[-1]))
+        features = [*reading.features]
+        features[index] = from_grid(feature, grid * kept, like)
+        scores = self.scores_from(features, reading.side_inputs)
+        return ops.take_along_axis(scores, ops.take(class_indices, rows, axis=0), axis=-1)
+
+    def gradients(self, index: int, reading: ForwardPass, weights: Tensor) -> Tensor:
+        """Gradient of weighted scores by one feature map (N, C, *grid, K); what comes before it is not run.
+
+        Where the head reads only the average of the map it is the same for every cell, and its grid has length 1.
+        """
+        point, total = self._total(index, reading, weights)
+        (by_input,), _ = gradient(lambda points: (total(points[0]), []), [point], self.head.gradient_scale)
+        return self._by_cell(index, reading, by_input, weights)
+
+    def hessian_products(self, index: int, reading: ForwardPass, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """`gradients`, and in the same form the Hessian times the feature map."""
+        point, total = self._total(index, reading, weights)
+        by_input, product = hessian_product(total, point, self.head.gradient_scale)
+        return self._by_cell(index, reading, by_input, weights), self._by_cell(index, reading, product, weights)
+
+    def _total(self, index: int, reading: ForwardPass, weights: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Where the head begins for one feature map, for each class, and the sum of weighted scores as a function."""
+        slots = [*(feature.head_input for feature in self.cut.features), *self.cut.side_inputs]
+        read, flat = per_class([*reading.head_inputs, *reading.side_inputs], weights)
+
+        def total(point: Tensor) -> Tensor:
+            values = {**dict(zip(slots, read, strict=True)), slots[index]: point}
+            return ops.sum(self.head.scores(infer(self.cut.steps, values, [self.cut.logits])[0]) * flat)
+
+        return read[index], total
+
+    def _by_cell(self, index: int, reading: ForwardPass, by_input: Tensor, weights: Tensor) -> Tensor:
+        """A gradient by where the head begins as one by the cells of the feature map, (N, C, *grid, K)."""
+        feature = self.cut.features[index]
+        if not feature.pooled:
+            return by_class(to_grid(feature, by_input), weights)
+        *grid, channels = ops.shape(to_grid(feature, reading.features[index]))[1:]
+        by_input = ops.reshape(ops.cast(by_input, "float32"), (-1, ops.shape(weights)[1], *[1] * len(grid), channels))
+        return by_input / ops.cast(math.prod(grid), "float32")  # of the average over so many cells
+
+
+def infer(
+    steps: Sequence[Step],
+    values: Mapping[int, Tensor],
+    wanted: Sequence[int],
+    call: Callable[[Step, tuple[Any, ...], dict[str, Any]], Any] = call_step,
+) -> list[Tensor]:
+    """Run steps as inside `model.predict`; returns the values of the slots `wanted`."""
+    slots = list(values)
+
+    def inner(*tensors: Tensor) -> list[Tensor]:
+        results = run(steps, dict(zip(slots, tensors, strict=True)), call)
+        return [results[slot] for slot in wanted]
+
+    return list(InferenceLayer(inner)(*values.values()))
+
+
+def to_grid(feature: FeatureMap, tensor: Tensor) -> Tensor:
+    """A feature map, or a gradient by it, as float32 (N, *grid, K): tokens in rows and columns, without prefix."""
+    tensor = channels_last(feature, tensor)
+    if feature.tokens is None:
+        return tensor
+    prefix, rows, columns = feature.tokens
+    return ops.reshape(tensor[:, prefix:], (-1, rows, columns, tensor.shape[-1]))
+
+
+def from_grid(feature: FeatureMap, features: Tensor, like: Tensor) -> Tensor:
+    """The way back of `to_grid`, into the layout and dtype of the feature map `like`, whose prefix tokens are kept."""
+    features = ops.cast(features, like.dtype)
+    if feature.tokens is not None:
+        prefix, rows, columns = feature.tokens
+        tokens = ops.reshape(features, (-1, rows * columns, like.shape[-1]))
+        return ops.concatenate([like[:, :prefix], tokens], axis=1)
+    return ops.moveaxis(features, -1, 1) if feature.channels_first else features
+
+
+def per_class(tensors: Sequence[Tensor], weights: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Tensors (N, ...) repeated for each of C classes as (N * C, ...), and weights (N, C, n) as (N * C, n)."""
+    _, count, classes = ops.shape(weights)
+    return [ops.repeat(tensor, count, axis=0) for tensor in tensors], ops.reshape(weights, (-1, classes))
+
+
+def in_parts(count: int, most: int) -> Iterator[tuple[slice, slice]]:
+    """Parts of one width, at most `most`, that cover a count; with each, what of it the parts before have not had.
+
+    >>> [(part.start, part.stop, new.start) for part, new in in_parts(7, 3)]
+    [(0, 3, 0), (3, 6, 0), (4, 7, 2)]
+    """
+    width = -(-count // -(-count // max(most, 1)))
+    for start in range(0, count, width):
+        first = min(start, count - width)  # one width: what is compiled for each shape is compiled once
+        yield slice(first, first + width), slice(start - first, None)
+
+
+def by_class(tensor: Tensor, weights: Tensor) -> Tensor:
+    """A tensor (N * C, ...) as (N, C, ...)."""
+    rest = [ops.shape(tensor)[axis] for axis in range(1, len(tensor.shape))]
+    return ops.reshape(tensor, (-1, ops.shape(weights)[1], *rest))

@@ -1,0 +1,1 @@
+"""Images in, result out: inputs, compiled maps, ensembles, diagnosis."""

@@ -1,0 +1,59 @@
+"""A directory with a subdirectory of pictures for each class, as data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_cam.errors import InvalidDataError
+
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+
+
+class PictureDirectory(Sequence[Path]):
+    """The pictures of a directory, class by class.
+
+    Attributes:
+        paths: of the pictures.
+        labels: int64 class of each.
+        class_names: names of the classes.
+    """
+
+    def __init__(self, paths: list[Path], labels: np.ndarray, class_names: tuple[str, ...]) -> None:
+        self.paths, self.labels, self.class_names = paths, labels, class_names
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Path:  # type: ignore[override]
+        """The path of one picture."""
+        return self.paths[index]
+
+
+def find_pictures(directory: str | os.PathLike[str]) -> PictureDirectory:
+    """Find the pictures in the subdirectories of a directory; each subdirectory is a class, in the order of names.
+
+    Args:
+        directory: as `keras.utils.image_dataset_from_directory` takes it; hidden subdirectories are no classes.
+
+    Returns:
+        The files; none is opened.
+
+    Raises:
+        InvalidDataError: no directory, or no picture in any subdirectory.
+    """
+    root = Path(directory)
+    classes = sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".") if root.is_dir() else []
+    found = [sorted(path for path in each.rglob("*") if path.suffix.lower() in PICTURES) for each in classes]
+    paths = [path for each in found for path in each]
+    if not paths:
+        raise InvalidDataError(
+            f"Probes are taken from a directory with a subdirectory of pictures for each class. Received: "
+            f"{os.fspath(directory)!r}, {'which has none' if root.is_dir() else 'which is no directory'}."
+        )
+    labels = np.repeat(np.arange(len(classes)), [len(each) for each in found])
+    return PictureDirectory(paths, labels.astype(np.int64), tuple(each.name for each in classes))

@@ -1,0 +1,1 @@
+"""The result: data, what is located in it, pictures, files."""

@@ -1,4 +1,4 @@
-"""Every method against its reference in NumPy (tests/support/reference*.py), through the public door, on tiny networks."""
+"""Every method against its reference in NumPy (tests/support), through the public door, on tiny networks."""
 
 import functools
 from types import SimpleNamespace

@@ -1,6 +1,8 @@
 """The map that is taken from the last Conv2D, as tutorials and other libraries do, beside the one that adds up.
 
-Write docs/wrong-map.md and its picture anew, about two minutes on two cores:    PYTHONPATH=tests python -m support.wrong_map docs
+Write docs/wrong-map.md and its picture anew, about two minutes on two cores:
+
+    PYTHONPATH=tests python -m support.wrong_map docs
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def test_where_a_signed_map_is_zero_the_picture_stays():
 def test_signs_and_colours_must_fit():
     with pytest.raises(InvalidImageError, match=r"from -1 to 1.*signed=True"):
         overlay(flat(1, 2), [[-1.0, 1.0]])
-    with pytest.raises(InvalidOptionError, match=r"signed map must be one of blue_orange, purple_green.*'jet'"):
+    with pytest.raises(InvalidOptionError, match=r"signed map must be one of 'blue_orange', 'purple_green'.*'jet'"):
         overlay(flat(1, 2), [[-1.0, 1.0]], signed=True, colormap="jet")
     with pytest.raises(InvalidOptionError, match="'blue_orange'"):
         overlay(flat(1, 2), [[0.0, 1.0]], colormap="blue_orange")

@@ -312,7 +312,7 @@ KILLED = """
 import sys
 sys.path.insert(0, {tests!r})
 from support.tensorboard_server import PNG, write_step
-from keras_cam.tensorboard.writer import SummaryWriter
+from keras_cam.tensorboard.summary_writer import SummaryWriter
 writer = SummaryWriter({directory!r})
 for step in range(5):
     write_step(writer, step, picture=PNG + b"old" if step == 0 else None)

@@ -13,13 +13,12 @@ import numpy as np
 from keras import ops
 
 from keras_cam.attribution.class_activation_map import weighted_sum
-from keras_cam.attribution.decomposition import channels_last, decompose, on_its_grid
+from keras_cam.attribution.decomposition import decompose
 from keras_cam.backend import gradient, hessian_product
 from keras_cam.errors import UnsupportedModelError
 from keras_cam.graph.program import InferenceLayer, Step, ancestors_of, call_step, run
 from keras_cam.model.affine import can_fold, fold
 from keras_cam.model.cut import reads_channels_first
-from keras_cam.model.feature_maps import FeatureMap
 from keras_cam.model.head import Head
 
 Tensor = Any
@@ -83,15 +82,15 @@ class CutModel:
         if not can_fold(cut):
             side_inputs = dict(zip(cut.side_inputs, reading.side_inputs, strict=True))
             return decompose(self.head, reading.features, reading.head_inputs, side_inputs, class_indices)
-        features = channels_last(feature, reading.features[0])
+        features = feature.layout.to_grid(reading.features[0])
         if class_indices is None:
             weights, bias = fold(cut, self._columns)
             maps, bias = weighted_sum(features, weights, per_image=False), bias[None]
         else:
             weights, bias = fold(cut, lambda matrix: ops.take(self._columns(matrix), class_indices, axis=-1))
             maps = weighted_sum(features, ops.moveaxis(weights, 0, 1), per_image=True)
-        maps, placeless = on_its_grid(feature, ops.moveaxis(maps, -1, 1))
-        return maps, ops.broadcast_to(bias, ops.shape(maps)[:2]) + placeless
+        maps = ops.moveaxis(maps, -1, 1)
+        return maps, ops.broadcast_to(bias, ops.shape(maps)[:2])
 
     def _columns(self, matrix: Tensor) -> Tensor:
         """The columns of the classes: one sigmoid unit stands for two, class 0 with the sign turned."""
@@ -145,7 +144,7 @@ class CutModel:
         *extras: Tensor,
     ) -> Tensor:
         """Scores (B, C) of the images in `rows` (B,), each changed by a channel (B,) of its feature map."""
-        features = to_grid(self.cut.features[index], self.reading(read).features[index])
+        features = self.cut.features[index].layout.to_grid(self.reading(read).features[index])
         by_channel = ops.moveaxis(features, -1, 1)
         grid = ops.shape(by_channel)[2:]
         chosen = ops.take(ops.reshape(by_channel, (-1, *grid)), rows * features.shape[-1] + channels, axis=0)
@@ -159,11 +158,11 @@ class CutModel:
         """Scores (B, C) of the images in `rows` (B,), each with a channel (B,) of its feature map set to zero."""
         reading = self.reading([ops.take(tensor, rows, axis=0) for tensor in read])
         feature, like = self.cut.features[index], reading.features[index]
-        kept = 1 - ops.one_hot(channels, like.shape[1 if feature.channels_first else -1], dtype="float32")
-        grid = to_grid(feature, like)
+        grid = feature.layout.to_grid(like)
+        kept = 1 - ops.one_hot(channels, grid.shape[-1], dtype="float32")
         kept = ops.reshape(kept, (-1, *[1] * (len(grid.shape) - 2), grid.shape[-1]))
         features = [*reading.features]
-        features[index] = from_grid(feature, grid * kept, like)
+        features[index] = feature.layout.from_grid(grid * kept, like)
         scores = self.scores_from(features, reading.side_inputs)
         return ops.take_along_axis(scores, ops.take(class_indices, rows, axis=0), axis=-1)
 
@@ -197,8 +196,8 @@ class CutModel:
         """A gradient by where the head begins as one by the cells of the feature map, (N, C, *grid, K)."""
         feature = self.cut.features[index]
         if not feature.pooled:
-            return by_class(to_grid(feature, by_input), weights)
-        *grid, channels = ops.shape(to_grid(feature, reading.features[index]))[1:]
+            return by_class(feature.layout.to_grid(by_input), weights)
+        *grid, channels = ops.shape(feature.layout.to_grid(reading.features[index]))[1:]
         by_input = ops.reshape(ops.cast(by_input, "float32"), (-1, ops.shape(weights)[1], *[1] * len(grid), channels))
         return by_input / ops.cast(math.prod(grid), "float32")  # of the average over so many cells
 
@@ -217,25 +216,6 @@ def infer(
         return [results[slot] for slot in wanted]
 
     return list(InferenceLayer(inner)(*values.values()))
-
-
-def to_grid(feature: FeatureMap, tensor: Tensor) -> Tensor:
-    """A feature map, or a gradient by it, as float32 (N, *grid, K): tokens in rows and columns, without prefix."""
-    tensor = channels_last(feature, tensor)
-    if feature.tokens is None:
-        return tensor
-    prefix, rows, columns = feature.tokens
-    return ops.reshape(tensor[:, prefix:], (-1, rows, columns, tensor.shape[-1]))
-
-
-def from_grid(feature: FeatureMap, features: Tensor, like: Tensor) -> Tensor:
-    """The way back of `to_grid`, into the layout and dtype of the feature map `like`, whose prefix tokens are kept."""
-    features = ops.cast(features, like.dtype)
-    if feature.tokens is not None:
-        prefix, rows, columns = feature.tokens
-        tokens = ops.reshape(features, (-1, rows * columns, like.shape[-1]))
-        return ops.concatenate([like[:, :prefix], tokens], axis=1)
-    return ops.moveaxis(features, -1, 1) if feature.channels_first else features
 
 
 def per_class(tensors: Sequence[Tensor], weights: Tensor) -> tuple[list[Tensor], Tensor]:

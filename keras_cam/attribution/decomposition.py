@@ -10,12 +10,13 @@ from keras import ops
 
 from keras_cam.attribution.class_activation_map import weighted_sum
 from keras_cam.backend import gradient
+from keras_cam.graph.receptive_field import Axis
 from keras_cam.model.cut import Cut
 from keras_cam.model.feature_maps import FeatureMap
 from keras_cam.model.grid import grids_of
 from keras_cam.model.head import Head
+from keras_cam.model.layout import Layout
 from keras_cam.model.linearize import run_linearized
-from keras_cam.model.receptive_field import Axis
 
 Tensor = Any
 
@@ -69,26 +70,6 @@ def decompose(
     return add_on_finest_grid(maps, head.cut), bias
 
 
-def on_its_grid(feature: FeatureMap, maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps of tokens (N, C, T) as rows and columns, and the sum over the tokens that have no place.
-
-    Args:
-        feature: the feature map.
-        maps: (N, C, ...) in logit units, mean over all positions the part of the score.
-
-    Returns:
-        `(maps, placeless)`: (N, C, h, w) with the mean again the part of the score, and (N, C); maps that are no
-        tokens as they are, and 0.
-    """
-    if feature.tokens is None:
-        return maps, 0.0
-    prefix, rows, columns = feature.tokens
-    share = rows * columns / (prefix + rows * columns)
-    placeless = ops.sum(maps[:, :, :prefix], axis=-1) / (prefix + rows * columns)
-    shape = ops.shape(maps)
-    return ops.reshape(maps[:, :, prefix:], (shape[0], shape[1], rows, columns)) * share, placeless
-
-
 def add_on_finest_grid(maps: Sequence[Tensor], cut: Cut | None = None) -> Tensor:
     """Add maps (N, C, h, w) of several grids on the finest of them, keeping every mean.
 
@@ -120,25 +101,31 @@ def add_on_finest_grid(maps: Sequence[Tensor], cut: Cut | None = None) -> Tensor
     return total
 
 
-def channels_last(feature: FeatureMap, tensor: Tensor) -> Tensor:
-    """A feature map as float32 with its channels last."""
-    return ops.cast(ops.moveaxis(tensor, 1, -1) if feature.channels_first else tensor, "float32")
-
-
 def _map_of(feature: FeatureMap, tensor: Tensor, by_feature: Tensor, shape: Any) -> tuple[Tensor, Tensor]:
     """One feature map's part of the scores as (N, C, h, w), and what of it has no place (N, C)."""
     images, classes = shape[0], shape[1]
-    features = channels_last(feature, tensor)
+    layout = feature.layout
+    features = layout.to_grid(tensor)
     if feature.pooled:
         weights = ops.reshape(ops.cast(by_feature, "float32"), (images, classes, features.shape[-1]))
         maps = ops.moveaxis(weighted_sum(features, ops.swapaxes(weights, 1, 2), per_image=True), -1, 1)
-    else:
-        by_feature = channels_last(feature, by_feature)
-        spatial = tuple(ops.shape(features)[axis] for axis in range(1, len(features.shape)))
-        by_feature = ops.reshape(by_feature, (images, classes, *spatial))
-        positions = ops.cast(ops.prod(ops.convert_to_tensor(spatial[:-1], dtype="int32")), "float32")
-        maps = ops.sum(by_feature * ops.expand_dims(features, 1), axis=-1) * positions
-    return on_its_grid(feature, maps)
+        return maps, 0.0
+    spatial = tuple(ops.shape(features)[axis] for axis in range(1, len(features.shape)))
+    gradients = ops.reshape(layout.to_grid(by_feature), (images, classes, *spatial))
+    cells = ops.cast(ops.prod(ops.convert_to_tensor(spatial[:-1], dtype="int32")), "float32")
+    maps = ops.sum(gradients * ops.expand_dims(features, 1), axis=-1) * cells
+    return maps, _part_of_tokens(layout, tensor, by_feature, (images, classes))
+
+
+def _part_of_tokens(layout: Layout, tensor: Tensor, by_feature: Tensor, shape: tuple[Any, Any]) -> Tensor:
+    """What tokens without a place add to the scores (N, C)."""
+    total: Tensor = 0.0
+    for token, gradients in zip(layout.split(tensor)[1], layout.split(by_feature)[1], strict=True):
+        rest = [ops.shape(token)[axis] for axis in range(1, len(token.shape))]
+        gradients = ops.reshape(ops.cast(gradients, "float32"), (*shape, *rest))
+        products = gradients * ops.expand_dims(ops.cast(token, "float32"), 1)
+        total = total + ops.sum(products, axis=tuple(range(2, len(products.shape))))
+    return total
 
 
 def _overlap(coarse: Any, fine: Any) -> Tensor:

@@ -8,13 +8,13 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from keras_cam.attribution.cut_model import CutModel, by_class, infer, per_class, to_grid
+from keras_cam.attribution.cut_model import CutModel, by_class, infer, per_class
 from keras_cam.backend import gradient
+from keras_cam.graph.descent import Places, places_in
 from keras_cam.graph.operations import activation_of, is_activation, is_affine, is_layer
 from keras_cam.graph.program import Program, Step, ancestors_of, call_step
 from keras_cam.graph.rewrite import open_first_unknown, split_head_activations
-from keras_cam.graph.spatial import channels_first, is_spatial, tokens_of
-from keras_cam.model.feature_maps import FeatureMap
+from keras_cam.model.layout import Layout, layout_of
 
 Tensor = Any
 NORMALIZATION = {"Normalization", "Rescaling"}  # adds a number without having it as a weight
@@ -70,9 +70,12 @@ def input_and_bias_gradients(
     program = _apart(network)
     steps = ancestors_of([network.cut.logits], program.steps)
     seen = program.steps_between([network.image_slot], network.cut.logits)
-    rank = len(program.shape(network.image_slot))
-    found = [(step, _place(program, step.outputs[0], rank)) for step in seen if _adds_bias(step)]
-    biased = {place.slot: (step, place) for step, place in found if place is not None}
+    places = places_in(program, network.image_slot)
+    biased = {
+        step.outputs[0]: (step, _layout(program, step.outputs[0], places))
+        for step in seen
+        if _adds_bias(step) and places.is_spatial(step.outputs[0])
+    }
     values, flat = _values(network, inputs, weights)
     sources = [step.inputs[0] for step, _ in biased.values()]
     read = infer(ancestors_of(sources, steps), {slot: value[:1] for slot, value in values.items()}, sources)
@@ -92,8 +95,8 @@ def input_and_bias_gradients(
     zeros = [ops.repeat(ops.zeros_like(bias), ops.shape(image)[0], axis=0) for bias in biases]
     (by_image, *by_bias), _ = gradient(total, [image, *zeros], network.head.gradient_scale)
     parts = [
-        by_class(to_grid(place, ops.cast(bias, one.dtype) * one), weights)
-        for (_, place), bias, one in zip(biased.values(), biases, by_bias, strict=True)
+        by_class(layout.to_grid(ops.cast(bias, one.dtype) * one), weights)
+        for (_, layout), bias, one in zip(biased.values(), biases, by_bias, strict=True)
     ]
     return by_class(_last(ops.cast(image, by_image.dtype) * by_image, network.channels_first), weights), parts
 
@@ -151,14 +154,8 @@ def _adds_bias(step: Step) -> bool:
     return adds and is_affine(step, set(step.inputs))
 
 
-def _place(program: Program, slot: int, rank: int) -> FeatureMap | None:
-    """A tensor as a feature map of an image of this rank; None where it has no place in it."""
-    if not is_spatial(program, slot):
-        return None
-    if len(program.shape(slot)) == rank:
-        return FeatureMap(slot, slot, "", channels_first(program, slot), None)
-    tokens = tokens_of(program, slot)
-    return FeatureMap(slot, slot, "", False, tokens) if tokens and tokens[1] and tokens[2] else None
+def _layout(program: Program, slot: int, places: Places) -> Layout:
+    return layout_of(places.by_slot[slot], places.lines(slot) or (), program.shape(slot))
 
 
 def _last(tensor: Tensor, first: bool) -> Tensor:

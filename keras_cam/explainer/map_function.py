@@ -16,13 +16,13 @@ from keras_cam.backend import Compiled, as_arrays, fetch_weights
 from keras_cam.errors import UnsupportedModelError
 from keras_cam.explainer.cache import get_or_make, hashable
 from keras_cam.graph.keras_internals import original
+from keras_cam.graph.receptive_field import Axis
 from keras_cam.methods import METHODS, Method, check_maps
 from keras_cam.methods.view import View
 from keras_cam.model.affine import can_fold
 from keras_cam.model.cut import Cut, describe, loss_activation
 from keras_cam.model.grid import Grid, grid_of
 from keras_cam.model.head import find_head
-from keras_cam.model.receptive_field import Axis
 
 Tensor = Any
 CLASSES_AT_ONCE = 16

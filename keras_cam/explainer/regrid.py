@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_cam.graph.receptive_field import Axis
 from keras_cam.model.grid import Grid
-from keras_cam.model.receptive_field import Axis
 
 Move = tuple[float, float]  # (scale, shift): a pixel p of the image lies at scale * p + shift in the moved image
 

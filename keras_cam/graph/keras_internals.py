@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -46,6 +47,29 @@ def layers_inside(operation: Any) -> list[keras.layers.Layer]:
     """The layers that a layer is made of, at any depth, each once."""
     inside: Iterator[Any] = operation._flatten_layers(include_self=False)
     return list({id(layer): layer for layer in inside}.values())
+
+
+@contextmanager
+def without_new_nodes(operations: Iterable[Any]) -> Iterator[None]:
+    """Take away, after the block, the nodes that calls on symbolic tensors have left on operations in it."""
+    touched = list(operations)
+    before = [(len(each._inbound_nodes), len(each._outbound_nodes)) for each in touched]
+    try:
+        yield
+    finally:
+        for each, (inbound, outbound) in zip(touched, before, strict=True):
+            del each._inbound_nodes[inbound:], each._outbound_nodes[outbound:]
+
+
+def inner_layer(wrapper: Any) -> Any:
+    """The layer that a wrapper such as SpectralNormalization or TimeDistributed calls."""
+    return wrapper.layer
+
+
+def reshape_operation(shape: Sequence[int], name: str) -> Any:
+    """The operation behind `keras.ops.reshape`, to a shape in which one length may be -1."""
+    anything = keras.KerasTensor((*(length if length > 0 else 1 for length in shape),))
+    return alias(operation_of(keras.ops.reshape(anything, anything.shape)), name, newshape=tuple(shape))
 
 
 def in_inference_mode(operation: Any, kwargs: dict[str, Any]) -> dict[str, Any]:

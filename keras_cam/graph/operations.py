@@ -96,6 +96,7 @@ OPERATIONS = _table(
     {
         "Squeeze Reshape ExpandDims Cast Copy": T.PASS_THROUGH,
         "Add Subtract Negative Average Stack Split Moveaxis Pad Repeat Tile BroadcastTo": T.AFFINE,
+        "ReadVariable ForEachImage": T.AFFINE,  # ours: what depends on no image
         "AveragePool Conv Slice Diagonal Trace Swapaxes": T.AFFINE,
         "Concatenate GetItem Take Transpose": T.AFFINE | T.REARRANGING,
         "Flip Roll Take": T.AFFINE | T.REORDERING,
@@ -108,7 +109,7 @@ OPERATIONS = _table(
         "Maximum Minimum": T.CHOICE,
         "Relu Relu6 LeakyRelu Elu Selu Celu Gelu Silu HardSilu Sigmoid HardSigmoid LogSigmoid Tanh": T.ELEMENTWISE,
         "HardTanh Softplus Softsign Squareplus Abs Absolute Square Sqrt Exp Expm1 Log1p Sin Cos": T.ELEMENTWISE,
-        "Arctan Normalize": T.ELEMENTWISE,
+        "Arctan Normalize ReLU": T.ELEMENTWISE,
         "Power Square Clip Maximum Exp Log": T.POOLING_MATH,
     }
 )
@@ -120,11 +121,15 @@ ELEMENTWISE_ACTIVATIONS = {
 }
 LAST_ACTIVATIONS = {*ELEMENTWISE_ACTIVATIONS, "softmax", "log_softmax"}
 ACTIVATION_LAYERS = {"Softmax": "softmax", "ReLU": "relu", "LeakyReLU": "leaky_relu", "PReLU": "prelu", "ELU": "elu"}
-ACTIVATION_OPERATIONS = {"Softmax": "softmax", "LogSoftmax": "log_softmax"} | {
-    name: "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
-    for name, traits in OPERATIONS.items()
-    if T.ELEMENTWISE in traits
-}
+ACTIVATION_OPERATIONS = (
+    {"Softmax": "softmax", "LogSoftmax": "log_softmax"}
+    | {
+        name: "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+        for name, traits in OPERATIONS.items()
+        if T.ELEMENTWISE in traits
+    }
+    | {"ReLU": "relu"}
+)
 
 
 def is_layer(operation: Any, names: Container[str]) -> bool:
@@ -136,6 +141,11 @@ def is_layer(operation: Any, names: Container[str]) -> bool:
 def is_operation(operation: Any, names: Container[str]) -> bool:
     """Whether an operation is no layer but one of `keras.ops`, of these class names."""
     return not isinstance(operation, layers.Layer) and type(operation).__name__ in names
+
+
+def is_callers(operation: Any) -> bool:
+    """Whether what an operation does is written by the caller: a layer of his own, a function, a whole model."""
+    return is_layer(operation, {"Lambda"}) or not type(operation).__module__.startswith("keras.")
 
 
 def traits_of(operation: Any) -> Trait:

@@ -79,6 +79,18 @@ class Program:
         steps = (part for old in self.steps for part in (new_steps if old is step else (old,)))
         return dataclasses.replace(self, steps=tuple(steps), specs=(*self.specs, *more_specs))
 
+    def with_constants(self, steps: Iterable[Step]) -> tuple[Step, ...]:
+        """Steps, with those before them that make what they read of variables alone, in order."""
+        made_of_inputs = set(self.inputs)
+        for step in self.steps:
+            if made_of_inputs.intersection(step.inputs):
+                made_of_inputs.update(step.outputs)
+        wanted = {id(step) for step in steps}
+        read = {slot for step in self.steps if id(step) in wanted for slot in step.inputs}
+        constant = [step for step in self.steps if not made_of_inputs.intersection(step.outputs)]
+        wanted.update(id(step) for step in ancestors_of(read - made_of_inputs, constant))
+        return tuple(step for step in self.steps if id(step) in wanted)
+
     def steps_between(self, sources: Iterable[int], target: int) -> tuple[Step, ...]:
         """The steps on the way from any of the slots `sources` to the slot `target`, in order."""
         reached = set(sources)

@@ -10,6 +10,7 @@ import keras
 from keras import layers, ops
 
 from keras_cam.errors import InvalidOptionError
+from keras_cam.graph.hooks import split_by_recording
 from keras_cam.graph.keras_internals import alias, holds_layers
 from keras_cam.graph.operations import (
     LAST_ACTIVATIONS,
@@ -70,7 +71,7 @@ def open_first_unknown(program: Program, slots: Sequence[int], logits: int) -> P
     head_slots = set(slots)
     for step in program.steps_between(slots, logits):
         if _is_composite(step.operation) and not is_known(step, head_slots):
-            opened = open_layer(program, step)
+            opened = open_layer(program, step) or split_by_recording(program, step)
             if opened is not None:
                 return opened
         head_slots.update(step.outputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import keras
@@ -11,15 +12,20 @@ import keras
 from keras_cam.errors import CAMError, InvalidOptionError, UnsupportedModelError
 from keras_cam.graph.hooks import example_of, split_by_recording
 from keras_cam.graph.keras_internals import (
-    holds_layers,
-    in_inference_mode,
+    inner_layer,
+    layers_inside,
     nodes_in_order,
     operation_of,
+    reshape_operation,
     runs_its_graph,
     structures_of,
     without_keras_words,
+    without_new_nodes,
 )
+from keras_cam.graph.operations import is_callers, is_layer
+from keras_cam.graph.place import BATCH
 from keras_cam.graph.program import Program, Slot, Step
+from keras_cam.graph.symbolic import Recording, needs_image_count, record, without_image_count
 
 
 def trace(model: keras.Model) -> Program:
@@ -35,7 +41,7 @@ def trace(model: keras.Model) -> Program:
         UnsupportedModelError: not a Keras model, not built yet, or a `call` that only runs on real tensors.
     """
     _check_model(model)
-    writer = _Writer()
+    writer, recording = _Writer(), None
     if runs_its_graph(model):
         inputs, outputs = list(model.inputs), list(model.outputs)
         structure, output_structure = structures_of(model)
@@ -43,12 +49,15 @@ def trace(model: keras.Model) -> Program:
         structure = _inputs_of_subclassed(model)
         inputs = keras.tree.flatten(structure)
         try:
-            output_structure = record(model, (structure,), {})
+            recording = record(model, (structure,), {})
         except UnsupportedModelError as unsupported:
             return _recorded_model(model, structure, unsupported)
+        output_structure = recording.outputs
         outputs = keras.tree.flatten(output_structure)
     slots = {id(tensor): writer.new_slot(tensor) for tensor in inputs}
     input_slots = tuple(range(len(inputs)))
+    if recording is not None:
+        writer.read_variables(recording, slots, "")
     writer.visit(outputs, slots, "")
     output_slots = tuple(slots[id(tensor)] for tensor in outputs)
     names = tuple(_output_names(model, output_structure))
@@ -58,27 +67,71 @@ def trace(model: keras.Model) -> Program:
 
 
 def open_layer(program: Program, step: Step) -> Program | None:
-    """The program with one opaque layer (a custom layer made of layers) replaced by what its `call` does.
+    """The program with one of the caller's layers replaced by what its `call` does.
 
     Returns:
-        The new program, or None where the layer's `call` only runs on real tensors and no layer in it has a place (a
-        layer without layers, such as Lambda, is not run to find out).
+        The new program, or None where the layer's `call` only runs on real tensors.
     """
+    for images in (None, BATCH):  # where it asks for the number of images, it gets one that can be told from all others
+        with suppress(UnsupportedModelError), without_new_nodes(layers_inside(step.operation)):
+            opened = _open_for(program, step, images)
+            if opened is not None:
+                return opened
+    return None
+
+
+def _open_for(program: Program, step: Step, images: int | None) -> Program | None:
+    """The program with a layer opened that is called on so many images."""
     specs = {slot: program.specs[slot] for slot in step.inputs}
-    fresh = {slot: keras.Input(batch_shape=spec.shape, dtype=spec.dtype) for slot, spec in specs.items()}
+    fresh = {slot: keras.KerasTensor((images, *spec.shape[1:]), dtype=spec.dtype) for slot, spec in specs.items()}
     args, kwargs = keras.tree.map_structure(
         lambda argument: fresh[argument.index] if isinstance(argument, Slot) else argument, step.arguments
     )
-    try:
-        outputs = keras.tree.flatten(record(step.operation, args, kwargs))
-    except UnsupportedModelError:
-        return split_by_recording(program, step) if holds_layers(step.operation) else None
+    recording = record(step.operation, args, kwargs)
+    outputs = keras.tree.flatten(recording.outputs)
+    if len(outputs) != len(step.outputs) or not all(isinstance(each, keras.KerasTensor) for each in outputs):
+        return None
+    # Slots of what came in, of the variables, and of what `call` made of them.
     writer = _Writer(list(program.specs))
     slots = {id(tensor): slot for slot, tensor in fresh.items()}
+    writer.read_variables(recording, slots, step.path + "/")
     writer.visit(outputs, slots, step.path + "/")
+    inner = writer.steps
+    if images is None and any(map(needs_image_count, inner)):
+        return None
+    if images is not None:
+        freed = without_image_count(inner, writer.specs, step.inputs[0])
+        if freed is None:
+            return None
+        inner = freed
+    # What is handed on as it came in keeps its slot, and is copied into that of the output.
+    for tensor, slot in zip(outputs, step.outputs, strict=True):
+        if slots[id(tensor)] in step.inputs:
+            copy = Step(
+                keras.layers.Identity(), ((Slot(slots[id(tensor)]),), {}), (slots[id(tensor)],), (slot,), step.path
+            )
+            inner = [*inner, copy]
+            slots[id(tensor)] = slot
     renamed = {slots[id(tensor)]: slot for tensor, slot in zip(outputs, step.outputs, strict=True)}
-    inner = [new.renamed(renamed) for new in writer.steps]
-    return program.with_step_replaced(step, inner, writer.specs[len(program.specs) :])
+    return program.with_step_replaced(step, [new.renamed(renamed) for new in inner], writer.specs[len(program.specs) :])
+
+
+def open_callers_layers(program: Program) -> Program:
+    """The program with all of the caller's layers opened that can be; nested ones too."""
+    failed: set[int] = set()
+    while True:
+        step = next((step for step in program.steps if _can_be_opened(step) and id(step) not in failed), None)
+        if step is None:
+            return program
+        opened = open_layer(program, step)
+        if opened is None:
+            failed.add(id(step))
+        else:
+            program = opened
+
+
+def _can_be_opened(step: Step) -> bool:
+    return is_callers(step.operation) and isinstance(step.operation, keras.layers.Layer) and bool(step.inputs)
 
 
 def append(program: Program, name: str, function: Any, arguments: Any) -> tuple[Program, int]:
@@ -157,36 +210,6 @@ class Applied:
             raise without_keras_words(failed) from error
 
 
-def record(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a layer's own `call` on symbolic tensors, in inference mode, so that the layers in it become steps."""
-    try:
-        outputs = layer.call(*args, **in_inference_mode(layer, kwargs))
-    except Exception as error:  # whatever the caller's code raises on a tensor without values
-        raise UnsupportedModelError(
-            f"{layer.name!r} ({type(layer).__name__}) cannot be taken apart: its call() does not run on symbolic "
-            f"tensors ({type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}). "
-            "Write it with Keras layers and keras.ops, or build the model functionally."
-        ) from error
-    if _holds_values(outputs, (args, kwargs)):
-        raise UnsupportedModelError(
-            f"{layer.name!r} ({type(layer).__name__}) cannot be taken apart: its call() computes with its own weights "
-            "before the images come in, which would not follow training. Put that into a layer of its own."
-        )
-    return outputs
-
-
-def _holds_values(outputs: Any, arguments: Any) -> bool:
-    """Whether recorded nodes hold tensors of values: what `call` made of its weights, say, as they were that moment."""
-    known = map(id, keras.tree.flatten(arguments))
-    tensors = (tensor for tensor in keras.tree.flatten(outputs) if isinstance(tensor, keras.KerasTensor))
-    nodes = nodes_in_order(tensors, known)
-    return any(
-        keras.ops.is_tensor(argument)
-        for node in nodes
-        for argument in keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
-    )
-
-
 class _Writer:
     """Collects steps and slots while a graph is walked."""
 
@@ -197,6 +220,12 @@ class _Writer:
     def new_slot(self, tensor: Any) -> int:
         self.specs.append(tensor)
         return len(self.specs) - 1
+
+    def read_variables(self, recording: Recording, slots: dict[int, int], prefix: str) -> None:
+        """Write a step for each variable that symbolic tensors stand for; those that nothing reads cost nothing."""
+        for tensor, read in recording.variables:
+            slots[id(tensor)] = self.new_slot(tensor)
+            self.steps.append(Step(read, ((), {}), (), (slots[id(tensor)],), prefix + read.name))
 
     def visit(self, outputs: Iterable[Any], slots: dict[int, int], prefix: str) -> None:
         """Write the steps that make `outputs`, given the slots of known tensors by id; nested models are opened."""
@@ -209,6 +238,8 @@ class _Writer:
                 for outer_tensor, inner_tensor in zip(node.outputs, operation.outputs, strict=True):
                     slots[id(outer_tensor)] = inner[id(inner_tensor)]
                 continue
+            if self._open_time_distributed(node, slots, path):
+                continue
             slots.update((id(tensor), self.new_slot(tensor)) for tensor in node.outputs)
 
             def slot_of(argument: Any) -> Any:
@@ -217,6 +248,38 @@ class _Writer:
             inputs = tuple(slots[id(tensor)] for tensor in node.input_tensors)
             outputs_of_step = tuple(slots[id(tensor)] for tensor in node.outputs)
             self.steps.append(Step(operation, node.arguments.convert(slot_of), inputs, outputs_of_step, path))
+
+    def _open_time_distributed(self, node: Any, slots: dict[int, int], path: str) -> bool:
+        """Write a TimeDistributed layer as what it wraps, on the frames of all images as one batch, where that can be.
+
+        Returns:
+            Whether it was written.
+        """
+        if not is_layer(node.operation, {"TimeDistributed"}) or len(node.input_tensors) != 1:
+            return False
+        (source,), (output,) = node.input_tensors, node.outputs
+        wrapped, frames = inner_layer(node.operation), source.shape[1]
+        if frames is None or None in source.shape[2:] or None in output.shape[2:]:
+            return False
+        # All frames as one batch.
+        joined = self.new_slot(keras.KerasTensor((None, *source.shape[2:]), dtype=source.dtype))
+        self._reshape(slots[id(source)], joined, (-1, *source.shape[2:]), f"{path}/frames")
+        # What is wrapped, opened where it is a model.
+        if runs_its_graph(wrapped) and len(wrapped.inputs) == len(wrapped.outputs) == 1:
+            inner = {id(wrapped.inputs[0]): joined}
+            self.visit(wrapped.outputs, inner, f"{path}/{wrapped.name}/")
+            result = inner[id(wrapped.outputs[0])]
+        else:
+            result = self.new_slot(keras.KerasTensor((None, *output.shape[2:]), dtype=output.dtype))
+            self.steps.append(Step(wrapped, ((Slot(joined),), {}), (joined,), (result,), f"{path}/{wrapped.name}"))
+        # The frames of each image again.
+        slots[id(output)] = self.new_slot(output)
+        self._reshape(result, slots[id(output)], (-1, frames, *output.shape[2:]), path)
+        return True
+
+    def _reshape(self, source: int, target: int, shape: tuple[int, ...], path: str) -> None:
+        operation = reshape_operation(shape, path.replace("/", "_"))
+        self.steps.append(Step(operation, ((Slot(source),), {}), (source,), (target,), path))
 
 
 def _recorded_model(model: Any, structure: Any, unsupported: UnsupportedModelError) -> Program:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_cam.attribution.cut_model import CutModel, ForwardPass, in_parts, to_grid
+from keras_cam.attribution.cut_model import CutModel, ForwardPass, in_parts
 from keras_cam.attribution.input_gradients import has_rectifiers, image_gradients, input_and_bias_gradients
 from keras_cam.attribution.resample import stretch
 from keras_cam.errors import UnsupportedModelError
@@ -55,7 +55,7 @@ class View:
     @cached_property
     def features(self) -> Tensor:
         """The feature map, (N, *grid, K)."""
-        return to_grid(self._network.cut.features[self._index], self._reading.features[self._index])
+        return self._network.cut.features[self._index].layout.to_grid(self._reading.features[self._index])
 
     @cached_property
     def all_scores(self) -> Tensor:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import keras
 
 from keras_cam.errors import InvalidOptionError, UnsupportedModelError
+from keras_cam.graph.descent import Places, channels_first_of, image_slot_of, places_in
 from keras_cam.graph.operations import is_layer
 from keras_cam.graph.program import Program, Slot, Step
 from keras_cam.graph.rewrite import append_target, open_first_unknown, split_head_activations, split_last_activation
-from keras_cam.graph.spatial import is_spatial
-from keras_cam.graph.trace import trace
+from keras_cam.graph.trace import open_callers_layers, trace
 from keras_cam.model.feature_maps import FeatureMap, feature_map_of, find_feature_maps, inputs_behind, no_such_layer
 from keras_cam.targets import Target, find_target
 
@@ -43,6 +44,15 @@ class Cut:
     target: Target | None = None
 
     @property
+    def image_slot(self) -> int:
+        """The slot of the image that the feature maps are made from."""
+        return self.program.inputs[self.image_input]
+
+    def places(self, image: Sequence[int] | None = None) -> Places:
+        """Where the tensors of the model lie in an image of this size; default: of the model's own."""
+        return places_in(self.program, _source(self.program, self.image_slot), image or None)
+
+    @property
     def per_class(self) -> bool:
         """Whether there is one logit for each of the model's classes."""
         return self.target is None or self.target.per_class
@@ -50,13 +60,18 @@ class Cut:
     @property
     def head_slots(self) -> set[int]:
         """The slots of the head that the feature maps decide, their head_inputs included."""
-        return {feature.head_input for feature in self.features}.union(*(step.outputs for step in self.steps))
+        decided = {feature.head_input for feature in self.features}
+        for step in self.steps:
+            if decided.intersection(step.inputs):
+                decided.update(step.outputs)
+        return decided
 
     @property
     def side_inputs(self) -> tuple[int, ...]:
         """The slots that the head reads besides the feature maps: a table beside the image, another image."""
         read = {slot for step in self.steps for slot in step.inputs} | {self.logits}
-        return tuple(sorted(read - self.head_slots))
+        made = {slot for step in self.steps for slot in step.outputs}
+        return tuple(sorted(read - self.head_slots - made))
 
 
 def cut(
@@ -66,6 +81,7 @@ def cut(
     layer: str | keras.layers.Layer | None = None,
     image_input: int | str | None = None,
     target: Any = "logit",
+    opens_layers: bool = True,
 ) -> Cut:
     """Cut a model at the feature maps behind one of its outputs.
 
@@ -76,6 +92,8 @@ def cut(
             that has a place.
         image_input: which input to explain where several are images, by name or index; default: the first of them.
         target: what to explain: "logit" (default), or as for `keras_cam.targets.find_target`.
+        opens_layers: whether the caller's own layers become the steps that they take; False leaves those as they are
+            that stand before the feature maps, for who builds a model of the steps.
 
     Returns:
         The cut; nothing in the model is changed.
@@ -87,7 +105,7 @@ def cut(
     _check_layer(layer)
     found_target = find_target(target)
     # The model as a program, and the scores of the chosen output: its logits, before the last activation.
-    program = trace(model)
+    program = open_callers_layers(trace(model)) if opens_layers else trace(model)
     reads_all = _reads_all_outputs(found_target, output)
     chosen_output = program.outputs[0] if reads_all else _chosen_output(program, output)
     program, scores = _open_to_the_scores(program, chosen_output, layer)
@@ -104,8 +122,10 @@ def cut(
     # The head between them, its inline activations as steps of their own.
     program = split_head_activations(program, slots, scores.logits)
     steps = program.steps_between(slots, scores.logits)
-    features = tuple(feature_map_of(program, slot, steps) for slot in slots)
+    places = places_in(program, _source(program, image))
+    features = tuple(feature_map_of(program, slot, places, steps) for slot in slots)
     steps = program.steps_between([feature.head_input for feature in features], scores.logits)
+    steps = program.with_constants(steps)
     return Cut(
         program=program,
         features=features,
@@ -202,6 +222,12 @@ def _of_one_input(program: Program, slots: list[int], image_input: int | str | N
     return image, [slot for slot in slots if image in sources[slot]]
 
 
+def _source(program: Program, image: int) -> int:
+    """Where an image begins: its input, or what a row of numbers is reshaped to."""
+    source = image_slot_of(program, image)
+    return image if source is None else source
+
+
 def _check_layer(layer: Any) -> None:
     if not (layer is None or isinstance(layer, (str, keras.layers.Layer))):
         raise InvalidOptionError(
@@ -253,7 +279,7 @@ def _chosen_input(program: Program, image_input: int | str | None, images: list[
     """The slot of the input to explain, out of those that feature maps are made from."""
     names = [program.specs[slot].name for slot in program.inputs]
     if image_input is None:
-        return next((slot for slot in images if is_spatial(program, slot)), images[0])  # a text is no image
+        return next((slot for slot in images if len(program.shape(slot)) > 2), images[0])  # a text is no image
     index = names.index(image_input) if image_input in names else image_input
     if not isinstance(index, int) or not 0 <= index < len(names) or program.inputs[index] not in images:
         known = ", ".join(f"{program.inputs.index(slot)}: {program.specs[slot].name!r}" for slot in images)
@@ -265,19 +291,12 @@ def _chosen_input(program: Program, image_input: int | str | None, images: list[
 
 def reads_channels_first(cut: Cut) -> bool:
     """Whether the image input of a model has its channels before its spatial axes."""
-    reached = {cut.program.inputs[cut.image_input]}
-    for step in cut.program.steps:
-        if reached.intersection(step.inputs):
-            data_format = getattr(step.operation, "data_format", None)
-            if data_format is not None:
-                return bool(data_format == "channels_first")
-            reached.update(step.outputs)
-    return False
+    return channels_first_of(cut.program, cut.image_slot)
 
 
 def image_shape(cut: Cut) -> tuple[int | None, ...]:
     """The spatial axes of what the image input of a model takes, None where open."""
-    shape = cut.program.shape(cut.program.inputs[cut.image_input])
+    shape = cut.program.shape(cut.image_slot)
     return shape[2:] if reads_channels_first(cut) else shape[1:-1]
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import keras
 
 from keras_cam.errors import InvalidOptionError
+from keras_cam.graph.descent import Places, before_reshape, find_feature_slots, spatial_slots
 from keras_cam.graph.keras_internals import original
 from keras_cam.graph.operations import averages_all, only_rearranges
 from keras_cam.graph.program import Program, Step, ancestors_of
-from keras_cam.graph.spatial import before_reshape, channels_first, find_feature_slots, spatial_slots, tokens_of
+from keras_cam.model.layout import Layout, layout_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,16 +23,13 @@ class FeatureMap:
         slot: its slot.
         head_input: what the head reads of it: the slot of its average over all positions, or `slot` itself.
         layer: path of the layer or operation that makes it.
-        channels_first: whether its channels come before its spatial axes.
-        tokens: for ViT tokens (prefix, rows, columns): how many tokens without a place come first, and the grid of
-            the rest; None for what is not tokens.
+        layout: how its cells and channels lie in the tensor.
     """
 
     slot: int
     head_input: int
     layer: str
-    channels_first: bool
-    tokens: tuple[int, int, int] | None
+    layout: Layout
 
     @property
     def pooled(self) -> bool:
@@ -39,23 +37,28 @@ class FeatureMap:
         return self.head_input != self.slot
 
 
-def feature_map_of(program: Program, slot: int, head_steps: Sequence[Step]) -> FeatureMap:
-    """The feature map in a slot, as the steps of the head read it."""
+def feature_map_of(program: Program, slot: int, places: Places, head_steps: Sequence[Step]) -> FeatureMap:
+    """The feature map in a slot, as the steps of the head read it.
+
+    Args:
+        program: the model.
+        slot: the slot.
+        places: where its tensors lie in the image.
+        head_steps: the steps from the feature maps to the logits.
+    """
     readers = _readers(slot, head_steps)
     # A map may be reshaped to a row of tokens first, of which the mean is taken then.
     if len(readers) == 1 and before_reshape(program, row := readers[0].outputs[0]) == slot != row:
         readers = _readers(row, head_steps) or readers
-    layout = getattr(readers[0].operation, "data_format", None) if readers else None
-    tokens = tokens_of(program, slot)
-    has_prefix = bool(tokens and tokens[0])
-    pools = len(readers) == 1 and averages_all(readers[0], program) and not has_prefix
-    maker = program.producer(slot)
+    maker, place, lines = program.producer(slot), places.by_slot[slot], places.lines(slot)
+    layout = layout_of(place, lines or (), program.shape(slot))
+    pools = len(readers) == 1 and averages_all(readers[0], program) and not layout.num_tokens
+    average = readers[0].outputs[0] if pools else slot
     return FeatureMap(
         slot=slot,
-        head_input=readers[0].outputs[0] if pools else slot,
+        head_input=slot if average in places.by_slot else average,  # of a video an average over each frame is left
         layer=program.specs[slot].name if maker is None else maker.path,
-        channels_first=channels_first(program, slot) if layout is None else layout == "channels_first",
-        tokens=tokens,
+        layout=layout,
     )
 
 

@@ -182,7 +182,8 @@ def _respond(head: Head, seed: int, *, signed: bool) -> tuple[list[np.ndarray], 
     error = np.abs(sum(parts) + bias - scores[:, class_index]).max() / max(float(np.abs(scores).max()), 1e-30)
     arrays = [_numpy(each) for each in gradients]
     pairs = zip(arrays, head.cut.features, strict=True)
-    return [np.moveaxis(array, 1, -1) if feature.channels_first else array for array, feature in pairs], float(error)
+    on_grids = [array if feature.pooled else feature.layout.to_grid(array) for array, feature in pairs]
+    return [_numpy(array) for array in on_grids], float(error)
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

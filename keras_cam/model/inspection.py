@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
 
+from keras_cam.graph.descent import Places
 from keras_cam.graph.operations import Trait, has_trait
-from keras_cam.graph.program import Step
-from keras_cam.graph.spatial import channels_first, is_spatial, spatial_shape
+from keras_cam.graph.place import BATCH
+from keras_cam.graph.program import Program, Step
 from keras_cam.model.cut import Cut
-from keras_cam.model.grid import strides_of
 from keras_cam.model.head import EXACT, Head, find_head
 
 if TYPE_CHECKING:
@@ -166,24 +167,34 @@ def _tail(cut: Cut) -> tuple[Step, ...]:
 
 def _feature_layers(cut: Cut) -> list[FeatureLayer]:
     """The last layer of each resolution on the way to the output, and those that are explained."""
-    program, source = cut.program, cut.program.inputs[cut.image_input]
+    program, places = cut.program, cut.places()
     chosen = {feature.slot for feature in cut.features}
-    strides = strides_of(cut)
     last_of: dict[Any, int] = {}
-    for step in program.steps_between([source], cut.logits):
+    for step in program.steps_between([cut.image_slot], cut.logits):
         for slot in step.outputs:
-            if is_spatial(program, slot) and not has_trait(step.operation, Trait.PADDING, Trait.CROPPING):
-                last_of[strides.get(slot, spatial_shape(program, slot))] = slot
+            lines = places.lines(slot)
+            if lines and places.is_spatial(slot) and not has_trait(step.operation, Trait.PADDING, Trait.CROPPING):
+                last_of[tuple(line.cells.stride for line in lines)] = slot
     found = []
     for slot in sorted({*last_of.values(), *chosen}):
-        maker = program.producer(slot)
+        maker, lines = program.producer(slot), places.lines(slot)
         if maker is not None:
-            channels = program.shape(slot)[1 if channels_first(program, slot) else -1]
-            shape = (*spatial_shape(program, slot), channels)
-            found.append(
-                FeatureLayer(maker.path, type(maker.operation).__name__, shape, strides.get(slot), slot in chosen)
-            )
+            shape = _shape_in_words(program, slot, places)
+            stride = None if lines is None else tuple(abs(line.cells.stride) for line in lines)
+            found.append(FeatureLayer(maker.path, type(maker.operation).__name__, shape, stride, slot in chosen))
     return found
+
+
+def _shape_in_words(program: Program, slot: int, places: Places) -> tuple[int | None, ...]:
+    """Cells along each axis of the image, and channels; None where open."""
+    static = program.shape(slot)
+    place, lines = places.by_slot[slot], places.lines(slot) or ()
+    is_open = {
+        number for axis, length in zip(place.axes, static, strict=True) if length is None for number in axis.lines
+    }
+    cells = [None if line.image_axis in is_open else line.cells.length for line in lines]
+    channels = math.prod(atom.length for atom in place.atoms if atom.line is None and atom.length != BATCH)
+    return (*cells, channels)
 
 
 def _reason(head: Head, layer: str | keras.layers.Layer | None) -> str:

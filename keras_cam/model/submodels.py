@@ -45,7 +45,7 @@ def build_feature_model(model: keras.Model, *, output: int | str | None = None) 
         >>> {name: tuple(value.shape) for name, value in sorted(outputs.items())}
         {'features': (1, 6, 6, 4), 'logits': (1, 2), 'predictions': (1, 2)}
     """
-    found = cut(model, output=output)
+    found = cut(model, output=output, opens_layers=False)
     inputs, values = _replay(found.program)
     features = [values[feature.slot] for feature in found.features]
     outputs = {
@@ -85,8 +85,7 @@ def build_cam_model(model: keras.Model, *, output: int | str | None = None) -> k
     found = _foldable_cut(model, output)
     inputs, values = _replay(found.program)
     features = values[found.features[0].slot]
-    if found.features[0].channels_first:
-        features = ops.moveaxis(features, 1, -1)
+    features = found.features[0].layout.rearranged(features)
     spatial = tuple(range(1, len(features.shape) - 1))
     cams, bias = features, ops.zeros_like(ops.mean(features, axis=spatial, keepdims=True))
     for layer in _cell_layers(found):
@@ -156,7 +155,7 @@ def _replay(program: Program) -> tuple[Any, dict[int, Tensor]]:
 
 def _foldable_cut(model: keras.Model, output: int | str | None) -> Cut:
     """The cut of a model whose head is one matrix, or an error that says what it is instead."""
-    found = cut(model, output=output)
+    found = cut(model, output=output, opens_layers=False)
     if not can_fold(found):
         culprit = unfoldable_step(found)
         in_the_way = "" if culprit is None else f" {culprit.path!r} stands in the way."

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from keras_cam.errors import InvalidDataError
+from keras_cam.graph.receptive_field import Axis
 from keras_cam.model.grid import Grid
-from keras_cam.model.receptive_field import Axis
 
 
 def write(

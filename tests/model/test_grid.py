@@ -16,7 +16,7 @@ from keras_cam.graph.program import run
 from keras_cam.methods import METHODS, Method
 from keras_cam.model.cut import cut, reads_channels_first
 from keras_cam.model.grid import even_grid, strides_of
-from keras_cam.model.receptive_field import Axis
+from keras_cam.graph.receptive_field import Axis
 
 layers = keras.layers
 

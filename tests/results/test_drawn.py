@@ -33,7 +33,7 @@ from keras_cam.imaging.colormaps import COLORMAPS, SIGNED_COLORMAPS, colorize
 from keras_cam.imaging.normalize import limits_of, normalize
 from keras_cam.imaging.resample import place
 from keras_cam.model.grid import Grid
-from keras_cam.model.receptive_field import Axis
+from keras_cam.graph.receptive_field import Axis
 from keras_cam.results.explanation import ARRAYS
 
 NAMES = ("袋鼠", "<script>alert(1)</script>", "$x^")

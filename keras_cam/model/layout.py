@@ -1,0 +1,182 @@
+"""How a feature map lies in its tensor: the way to (N, *grid, K), in the order of the image's axes, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keras import ops
+
+from keras_cam.graph.place import BATCH, Atom, Line, Place
+
+Tensor = Any
+
+
+@dataclass(frozen=True)
+class Part:
+    """A factor of an axis of the tensor: of the batch, of the channels, or cells along one axis of the image.
+
+    Attributes:
+        length: how many; None where that is known at the call only.
+        image_axis: of cells, which axis of the image; -1 for the batch, -2 for channels.
+        step: how many cells from one to the next.
+    """
+
+    length: int | None
+    image_axis: int
+    step: int = 1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a tensor holds a feature map.
+
+    Attributes:
+        axes: the parts of each axis of the tensor.
+        before: how many tokens without a place come first, for each axis.
+        after: how many come last.
+        mirrored: of each axis of the image, whether its cells run backwards.
+        rolls: of each axis of the image, by how many cells they were rolled.
+    """
+
+    axes: tuple[tuple[Part, ...], ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    mirrored: tuple[bool, ...]
+    rolls: tuple[int, ...]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the tensor is (N, *grid, K) as it is."""
+        order = [parts[0].image_axis for parts in self.axes if len(parts) == 1]
+        rank = len(self.mirrored)
+        is_in_order = len(order) == len(self.axes) and order == [-1, *range(rank), -2]
+        return is_in_order and not self.num_tokens and not any(self.mirrored) and not any(self.rolls)
+
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens without a place there are."""
+        return sum(self.before) + sum(self.after)
+
+    def to_grid(self, tensor: Tensor) -> Tensor:
+        """The feature map, or a gradient by it, as float32 (N, *grid, K), without tokens that have no place."""
+        return ops.cast(self.rearranged(tensor), "float32")
+
+    def rearranged(self, tensor: Tensor) -> Tensor:
+        """As `to_grid`, in the tensor's own dtype."""
+        if self.is_plain:
+            return tensor
+        tensor = self._cells(tensor)
+        shape = ops.shape(tensor)
+        parts, lengths = self._parts(shape)
+        tensor = ops.transpose(ops.reshape(tensor, lengths), [index for _, index in self._sorted(parts)])
+        tensor = ops.reshape(tensor, self._grid_shape(parts, lengths))
+        for axis, (mirrored, roll) in enumerate(zip(self.mirrored, self.rolls, strict=True), start=1):
+            tensor = ops.roll(tensor, -roll, axis=axis) if roll else tensor
+            tensor = ops.flip(tensor, axis=axis) if mirrored else tensor
+        return tensor
+
+    def from_grid(self, grid: Tensor, like: Tensor) -> Tensor:
+        """The way back of `to_grid`, into the layout and dtype of the tensor `like`, whose tokens are kept."""
+        if self.is_plain:
+            return ops.cast(grid, like.dtype)
+        for axis, (mirrored, roll) in enumerate(zip(self.mirrored, self.rolls, strict=True), start=1):
+            grid = ops.flip(grid, axis=axis) if mirrored else grid
+            grid = ops.roll(grid, roll, axis=axis) if roll else grid
+        cells = self._cells(like)
+        parts, lengths = self._parts(ops.shape(cells))
+        order = [index for _, index in self._sorted(parts)]
+        grid = ops.transpose(ops.reshape(grid, [lengths[index] for index in order]), _inverse(order))
+        grid = ops.cast(ops.reshape(grid, ops.shape(cells)), like.dtype)
+        for axis, (before, after) in enumerate(zip(self.before, self.after, strict=True)):
+            if before or after:
+                length = ops.shape(like)[axis]
+                ends = [_slice(like, axis, 0, before), grid, _slice(like, axis, length - after, length)]
+                grid = ops.concatenate(
+                    [end for end, count in zip(ends, (before, 1, after), strict=True) if count], axis
+                )
+        return grid
+
+    def split(self, tensor: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The cells alone, and the tokens that have no place."""
+        tokens = []
+        for axis, (before, after) in enumerate(zip(self.before, self.after, strict=True)):
+            length = ops.shape(tensor)[axis]
+            tokens += [_slice(tensor, axis, 0, before)] if before else []
+            tokens += [_slice(tensor, axis, length - after, length)] if after else []
+        return self._cells(tensor), tokens
+
+    def _cells(self, tensor: Tensor) -> Tensor:
+        for axis, (before, after) in enumerate(zip(self.before, self.after, strict=True)):
+            if before or after:
+                tensor = _slice(tensor, axis, before, ops.shape(tensor)[axis] - after)
+        return tensor
+
+    def _parts(self, shape: Sequence[Any]) -> tuple[list[Part], list[Any]]:
+        """The parts of all axes, in order, and their lengths in a tensor of this shape."""
+        parts, lengths = [], []
+        for axis_parts, whole in zip(self.axes, shape, strict=True):
+            known = 1
+            for part in axis_parts:
+                known *= part.length or 1
+            for part in axis_parts:
+                parts.append(part)
+                is_rest = part.length is None or part.image_axis == -1
+                lengths.append(whole if len(axis_parts) == 1 else whole // known if is_rest else part.length)
+        return parts, lengths
+
+    def _sorted(self, parts: Sequence[Part]) -> list[tuple[Part, int]]:
+        """Parts with where they are now: the batch, the cells of each axis of the image, the channels."""
+        rank = len(self.mirrored)
+
+        def place(item: tuple[int, Part]) -> tuple[int, int, int]:
+            index, part = item
+            order = {-1: -1, -2: rank}.get(part.image_axis, part.image_axis)
+            return order, -part.step if part.image_axis >= 0 else 0, index
+
+        return [(part, index) for index, part in sorted(enumerate(parts), key=place)]
+
+    def _grid_shape(self, parts: Sequence[Part], lengths: Sequence[Any]) -> list[Any]:
+        def product(image_axis: int) -> Any:
+            result = 1
+            for part, length in zip(parts, lengths, strict=True):
+                result = result * length if part.image_axis == image_axis else result
+            return result
+
+        return [product(-1), *(product(axis) for axis in range(len(self.mirrored))), product(-2)]
+
+
+def layout_of(place: Place, lines: Sequence[Line], shape: Sequence[int | None]) -> Layout:
+    """The layout of a tensor.
+
+    Args:
+        place: where it lies.
+        lines: its lines, in the order of the image's axes.
+        shape: its static shape, None where open: so are the cells of such an axis.
+    """
+
+    def part(atom: Atom, is_open: bool) -> Part:
+        if atom.line is not None:
+            return Part(None if is_open else atom.length, atom.line.image_axis, atom.step)
+        return Part(None if is_open or atom.length == BATCH else atom.length, -1 if atom.length == BATCH else -2)
+
+    axes = []
+    for axis, length in zip(place.axes, shape, strict=True):
+        parts = tuple(part(atom, length is None and len(axis.atoms) == 1) for atom in axis.atoms)
+        axes.append(parts or (Part(1, -2),))
+    return Layout(
+        axes=tuple(axes),
+        before=tuple(axis.before for axis in place.axes),
+        after=tuple(axis.after for axis in place.axes),
+        mirrored=tuple(line.cells.stride < 0 for line in lines),
+        rolls=tuple(line.roll for line in lines),
+    )
+
+
+def _slice(tensor: Tensor, axis: int, start: Any, stop: Any) -> Tensor:
+    return tensor[(*[slice(None)] * axis, slice(start, stop))]
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    return [list(order).index(index) for index in range(len(order))]

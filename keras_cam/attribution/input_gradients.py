@@ -10,11 +10,11 @@ from keras import layers, ops
 
 from keras_cam.attribution.cut_model import CutModel, by_class, infer, per_class
 from keras_cam.backend import gradient
-from keras_cam.graph.descent import Places, places_in
+from keras_cam.graph.descent import places_in
 from keras_cam.graph.operations import activation_of, is_activation, is_affine, is_layer
 from keras_cam.graph.program import Program, Step, ancestors_of, call_step
 from keras_cam.graph.rewrite import open_first_unknown, split_head_activations
-from keras_cam.model.layout import Layout, layout_of
+from keras_cam.model.layout import layout_in
 
 Tensor = Any
 NORMALIZATION = {"Normalization", "Rescaling"}  # adds a number without having it as a weight
@@ -72,7 +72,7 @@ def input_and_bias_gradients(
     seen = program.steps_between([network.image_slot], network.cut.logits)
     places = places_in(program, network.image_slot)
     biased = {
-        step.outputs[0]: (step, _layout(program, step.outputs[0], places))
+        step.outputs[0]: (step, layout_in(places, step.outputs[0], program.shape(step.outputs[0])))
         for step in seen
         if _adds_bias(step) and places.is_spatial(step.outputs[0])
     }
@@ -152,10 +152,6 @@ def _adds_bias(step: Step) -> bool:
         return False
     adds = bool(step.operation.weights) or is_layer(step.operation, NORMALIZATION)
     return adds and is_affine(step, set(step.inputs))
-
-
-def _layout(program: Program, slot: int, places: Places) -> Layout:
-    return layout_of(places.by_slot[slot], places.lines(slot) or (), program.shape(slot))
 
 
 def _last(tensor: Tensor, first: bool) -> Tensor:

@@ -27,11 +27,15 @@ class Places:
         image: the spatial lengths of the input.
         by_slot: the place of each tensor that has cells along some axis of the image.
         unknown: of tensors that are made from the image in a way that is not known: which step, and why.
+        unplaced: those of them that have the shape of a map: of these a map can be made, and not be placed.
+        channels_first: whether the image, and so what is unplaced, has its channels first.
     """
 
     image: tuple[int, ...]
+    channels_first: bool = False
     by_slot: dict[int, Place] = field(default_factory=dict)
     unknown: dict[int, str] = field(default_factory=dict)
+    unplaced: set[int] = field(default_factory=set)
 
     def lines(self, slot: int) -> tuple[Line, ...] | None:
         """The lines of a tensor, in the order of the image's axes; None where it lacks one of them."""
@@ -39,8 +43,15 @@ class Places:
         found = {} if place is None else place.lines()
         return tuple(found[axis] for axis in range(len(self.image))) if len(found) == len(self.image) else None
 
+    def has_cells(self, slot: int) -> bool:
+        """Whether a tensor has several cells along any axis of the image."""
+        place = self.by_slot.get(slot)
+        return place is not None and any(atom.line is not None and atom.length > 1 for atom in place.atoms)
+
     def is_spatial(self, slot: int) -> bool:
         """Whether a tensor has a place along every axis of the image, more than one cell, and channels apart."""
+        if slot in self.unplaced:
+            return True
         lines = self.lines(slot)
         if lines is None or all(line.cells.length == 1 for line in lines):
             return False
@@ -157,7 +168,7 @@ def before_reshape(program: Program, slot: int, spatial: frozenset[int] | None =
 
 def _descend(program: Program, source: int, image: tuple[int, ...], channels_first: bool) -> Places:
     """Walk from the input through all that is made from it."""
-    places = Places(image)
+    places = Places(image, channels_first)
     lines = [line_axis(Line(number, Axis(length))) for number, length in enumerate(image)]
     channels = placeless(program.shape(source)[1 if channels_first else -1] or OPEN_LENGTH)
     axes = [channels, *lines] if channels_first else [*lines, channels]
@@ -167,7 +178,7 @@ def _descend(program: Program, source: int, image: tuple[int, ...], channels_fir
             _put(places, program, step)
         elif any(slot in places.unknown for slot in step.inputs):
             reason = next(places.unknown[slot] for slot in step.inputs if slot in places.unknown)
-            places.unknown.update(dict.fromkeys(step.outputs, reason))
+            _put_unknown(places, program, step.outputs, reason)
     return places
 
 
@@ -176,18 +187,25 @@ def _put(places: Places, program: Program, step: Step) -> None:
     try:
         outputs = _outputs_of(places, program, step)
     except UnknownPlaceError as unknown:
-        places.unknown.update(dict.fromkeys(step.outputs, str(unknown)))
+        _put_unknown(places, program, step.outputs, str(unknown))
         return
     for slot, place in zip(step.outputs, outputs, strict=True):
         if place is None or not any(axis.lines for axis in place.axes):
             continue
         if not _fits(place, program.shape(slot)):
-            places.unknown[slot] = (
-                f"{step.path!r} ({type(step.operation).__name__}) is read as {place.shape[1:]}, and has "
-                f"{program.shape(slot)[1:]}"
-            )
+            words = f"{step.path!r} ({type(step.operation).__name__}) is read as {place.shape[1:]}"
+            _put_unknown(places, program, [slot], f"{words}, and has {program.shape(slot)[1:]}")
             continue
         places.by_slot[slot] = place
+
+
+def _put_unknown(places: Places, program: Program, slots: Sequence[int], reason: str) -> None:
+    for slot in slots:
+        places.unknown[slot] = reason
+        shape = program.shape(slot)
+        spatial = shape[2:] if places.channels_first else shape[1:-1]
+        if len(shape) == len(places.image) + 2 and any(length != 1 for length in spatial):
+            places.unplaced.add(slot)
 
 
 def _outputs_of(places: Places, program: Program, step: Step) -> list[Place | None]:

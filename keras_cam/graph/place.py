@@ -159,8 +159,9 @@ def contracted(place: Place, axis: int, new: TensorAxis) -> Place:
         if atom.line is None:
             continue
         parts = [part for part in result.atoms if part.line == atom.line]
-        is_inner = atom.step == 1 and parts and all(part.step % atom.length == 0 for part in parts)
-        if is_inner:
+        if parts and _covers(parts, atom.line.cells.length):
+            continue  # it has the line along another axis too, as weights of attention have
+        if atom.step == 1 and parts and all(part.step % atom.length == 0 for part in parts):
             result = _in_blocks(result, atom.line, atom.length)
         else:
             result = without_line(result, atom.line.image_axis)

@@ -6,12 +6,14 @@ a place. What no rule knows has none.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_cam.graph.keras_internals import inner_layer
 from keras_cam.graph.operations import Trait, is_layer, is_operation, traits_of
@@ -336,8 +338,15 @@ def _reduction(call: Call) -> Place | None:
 
 def _reduced(place: Place, axes: Sequence[int], keeps: bool) -> Place:
     for axis in axes:
-        place = contracted(place, axis, TensorAxis())
+        line = place.axes[axis].line
+        one_cell = TensorAxis() if line is None else line_axis(_as_one_cell(line))
+        place = place.replaced(axis, one_cell) if keeps and line else contracted(place, axis, TensorAxis())
     return place if keeps else Place(tuple(each for index, each in enumerate(place.axes) if index not in axes))
+
+
+def _as_one_cell(line: Line) -> Line:
+    """The line as one cell that sees all of it: of an axis that is kept where it is summed over."""
+    return replace(line, cells=window(line.cells, line.cells.length, line.cells.length, "valid"), roll=0)
 
 
 def _dense(call: Call) -> Place | None:
@@ -544,6 +553,19 @@ def _part_of_line(atom: Atom, kept: range, path: str) -> TensorAxis:
     raise UnknownPlaceError(f"{path!r} keeps part of the blocks of a line only")
 
 
+def _take(call: Call) -> Place | None:
+    """Entries picked by a list of numbers: channels stay channels, cells have lost their place."""
+    place, axis = call.place, call.operation.axis
+    indices = call.argument(1, "indices")
+    shape = tuple(getattr(indices, "shape", None) or (np.shape(indices) if not isinstance(indices, Place) else ()))
+    if axis is None or isinstance(indices, Place):
+        return None
+    axis %= len(place.axes)
+    picked = _lost(place, place.axes[axis].lines)
+    axes = [placeless(length or BATCH) for length in shape]
+    return Place((*picked.axes[:axis], *axes, *picked.axes[axis + 1 :]))
+
+
 def _split(call: Call) -> list[Place | None]:
     op, place = call.operation, call.place
     axis = op.axis % len(place.axes)
@@ -646,26 +668,37 @@ def _roll(call: Call) -> Place:
 
 
 def einsum(equation: str, places: Sequence[Place]) -> Place | None:
-    """The place of a product of tensors by Einstein's summation: what is summed over is gone."""
+    """The place of a product of tensors by Einstein's summation.
+
+    What is summed over is gone. Axes that several tensors share have the place of those that keep most of theirs: of
+    attention, those of the queries, not of the values.
+    """
     inputs, _, output = equation.replace(" ", "").partition("->")
     terms = inputs.split(",")
-    rest = max((len(place.axes) - len(term.replace("...", "")) for term, place in zip(terms, places, strict=True)))
-    filler = "".join(chr(0x3B1 + index) for index in range(max(rest, 0)))  # letters for the axes behind "..."
-    axes: dict[str, list[TensorAxis]] = {}
-    gone: list[tuple[Place, int]] = []
-    expanded = output.replace("...", filler) if "..." in output else output
-    current = list(places)
-    for index, term in enumerate(terms):
-        place = current[index]
+    hidden = max(len(place.axes) - len(term.replace("...", "")) for term, place in zip(terms, places, strict=True))
+    filler = "".join(chr(0x3B1 + index) for index in range(max(hidden, 0)))  # letters for the axes behind "..."
+    wanted = output.replace("...", filler)
+    summed: list[tuple[str, Place]] = []
+    for term, place in zip(terms, places, strict=True):
         missing = len(place.axes) - len(term.replace("...", ""))
-        letters = term.replace("...", filler[len(filler) - missing :]) if "..." in term else term
+        letters = term.replace("...", filler[len(filler) - missing :])
         for axis, letter in enumerate(letters):
-            if letter not in expanded:
+            if letter not in wanted:
                 place = contracted(place, axis, TensorAxis())
-                gone.append((place, axis))
-        for axis, letter in enumerate(letters):
-            axes.setdefault(letter, []).append(place.axes[axis])
-    return Place(tuple(met(axes[letter]) for letter in expanded))
+        summed.append((letters, place))
+    most = max(_extent(place) for _, place in summed)
+    axes: dict[str, list[TensorAxis]] = {}
+    for letters, place in summed:
+        for letter, tensor_axis in zip(letters, place.axes, strict=True):
+            keeps = _extent(place) == most or not tensor_axis.lines
+            axes.setdefault(letter, []).append(tensor_axis if keeps else placeless(tensor_axis.length))
+    return Place(tuple(met(axes[letter]) for letter in wanted))
+
+
+def _extent(place: Place) -> tuple[int, int]:
+    """How many axes of the image a tensor has, and how many cells."""
+    lines = place.lines()
+    return len(lines), math.prod(line.cells.length for line in lines.values())
 
 
 def _einsum(call: Call) -> Place | None:
@@ -889,6 +922,7 @@ OPERATION_RULES = _rules(
         "Repeat": _repeat,
         "Tile": _tile,
         "GetItem": _get_item,
+        "Take": _take,
         "Split": _split,
         "Unstack": _unstack,
         "Concatenate": _concatenate,

@@ -7,11 +7,12 @@ images, it is called with a number that can be told from all others, which is ta
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_cam.errors import UnsupportedModelError
@@ -30,16 +31,16 @@ Tensor = Any
 
 @dataclass(frozen=True, eq=False)
 class ReadVariable:
-    """Gives a variable as it is now."""
+    """Gives a variable as it is now, or a constant."""
 
     name: str
-    variable: keras.Variable
+    variable: keras.Variable | Tensor
     dtype: str
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """The variable alone."""
-        return [self.variable]
+        """The variable alone; none where it is a constant."""
+        return [self.variable] if isinstance(self.variable, keras.Variable) else []
 
     def __call__(self) -> Tensor:
         """The variable's value."""
@@ -85,9 +86,16 @@ def record(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recordi
     stand_in, variables = _with_symbolic_variables(layer)
     args, kwargs = _cast(layer, args), _cast(layer, kwargs)
     known = {id(tensor) for tensor in keras.tree.flatten((args, kwargs))} | {id(tensor) for tensor, _ in variables}
-    try:
+
+    def call() -> tuple[Any, list[Tensor]]:
         outputs = stand_in.call(*args, **in_inference_mode(layer, kwargs))
         nodes = nodes_in_order(filter(_is_symbolic, keras.tree.flatten(outputs)), known)
+        every = [each for node in nodes for each in keras.tree.flatten((node.arguments.args, node.arguments.kwargs))]
+        return outputs, [each for each in every if ops.is_tensor(each)]
+
+    try:
+        outputs, values = call()
+        follow = not values or not layers_inside(layer) or _are_constants(layer, values, lambda: call()[1])
     except Exception as error:  # whatever the caller's code raises on a tensor without values
         first_line = next(iter(str(error).strip().splitlines()), "")
         raise UnsupportedModelError(
@@ -95,14 +103,23 @@ def record(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recordi
             f"tensors ({type(error).__name__}: {first_line}). "
             "Write it with Keras layers and keras.ops, or build the model functionally."
         ) from error
-    # A tensor with values may be made of weights of the layers inside, as they were that moment.
-    arguments = [each for node in nodes for each in keras.tree.flatten((node.arguments.args, node.arguments.kwargs))]
-    if layers_inside(layer) and any(map(ops.is_tensor, arguments)):
+    if not follow:
         raise UnsupportedModelError(
             f"{layer.name!r} ({type(layer).__name__}) cannot be taken apart: its call() computes with its own weights "
             "before the images come in, which would not follow training. Put that into a layer of its own."
         )
     return Recording(outputs, variables)
+
+
+def _are_constants(layer: Any, values: Sequence[Tensor], again: Callable[[], Sequence[Tensor]]) -> bool:
+    """Whether tensors with values are the same whatever the weights of the layers inside are."""
+    rng = np.random.default_rng(0)
+    floats = [variable for variable in layer.variables if keras.backend.is_float_dtype(variable.dtype)]
+    drawn = [ops.cast(rng.normal(size=variable.shape), variable.dtype) for variable in floats]
+    with keras.StatelessScope(state_mapping=list(zip(floats, drawn, strict=True))):
+        others = again()
+    arrays = [[ops.convert_to_numpy(each) for each in several] for several in (values, others)]
+    return len(values) == len(others) and all(map(np.array_equal, *arrays))
 
 
 def _is_symbolic(tensor: Any) -> bool:
@@ -130,6 +147,11 @@ def _with_symbolic_variables(layer: Any) -> tuple[Any, list[tuple[Any, ReadVaria
             dtype = layer.compute_dtype if casts else value.dtype
             tensor = keras.KerasTensor(value.shape, dtype=dtype)
             found.append((tensor, ReadVariable(f"{layer.name}/{value.name}", value, dtype)))
+            return tensor
+        if ops.is_tensor(value) and not _is_symbolic(value):  # a constant, which layers inside may be called on
+            dtype = keras.backend.standardize_dtype(value.dtype)
+            tensor = keras.KerasTensor(tuple(value.shape), dtype=dtype)
+            found.append((tensor, ReadVariable(f"{layer.name}/constant", value, dtype)))
             return tensor
         if isinstance(value, (list, tuple)) and any(isinstance(each, keras.Variable) for each in value):
             return [symbolic(each) for each in value]
@@ -182,7 +204,7 @@ def without_image_count(steps: Sequence[Step], specs: list[Any], images: int) ->
 def _for_any_count(step: Step, specs: list[Any], images: int, constants: set[int]) -> Step | None:
     operation = step.operation
     if is_operation(operation, {"Reshape"}) and any(length % BATCH == 0 for length in operation.newshape):
-        total = math.prod(specs[step.inputs[0]].shape)
+        total = math.prod(_counted(specs[step.inputs[0]]))
         others = math.prod(length for length in operation.newshape if length != -1)
         known = [total // others if length == -1 else length for length in operation.newshape]
         shape = tuple(-1 if length % BATCH == 0 else length for length in known)
@@ -190,7 +212,7 @@ def _for_any_count(step: Step, specs: list[Any], images: int, constants: set[int
             replace(step, operation=alias(operation, operation.name, newshape=shape)) if shape.count(-1) == 1 else None
         )
     if is_operation(operation, SPREADING):
-        before, after = specs[step.inputs[0]].shape, specs[step.outputs[0]].shape
+        before, after = _counted(specs[step.inputs[0]]), _counted(specs[step.outputs[0]])
         grown = [axis for axis, (one, other) in enumerate(zip(before, after, strict=True)) if one != other]
         if any(length % BATCH == 0 for length in after) and step.inputs[0] in constants:
             if grown != [0] or before[0] != 1 or after[0] != BATCH:
@@ -198,3 +220,8 @@ def _for_any_count(step: Step, specs: list[Any], images: int, constants: set[int
             arguments: Any = ((Slot(step.inputs[0]), Slot(images)), {})
             return Step(ForEachImage(operation.name), arguments, (step.inputs[0], images), step.outputs, step.path)
     return step
+
+
+def _counted(spec: Any) -> tuple[int, ...]:
+    """The shape of a tensor of `BATCH` images."""
+    return tuple(BATCH if length is None else length for length in spec.shape)

@@ -12,7 +12,7 @@ from keras_cam.graph.descent import Places, before_reshape, find_feature_slots, 
 from keras_cam.graph.keras_internals import original
 from keras_cam.graph.operations import averages_all, only_rearranges
 from keras_cam.graph.program import Program, Step, ancestors_of
-from keras_cam.model.layout import Layout, layout_of
+from keras_cam.model.layout import Layout, layout_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +50,12 @@ def feature_map_of(program: Program, slot: int, places: Places, head_steps: Sequ
     # A map may be reshaped to a row of tokens first, of which the mean is taken then.
     if len(readers) == 1 and before_reshape(program, row := readers[0].outputs[0]) == slot != row:
         readers = _readers(row, head_steps) or readers
-    maker, place, lines = program.producer(slot), places.by_slot[slot], places.lines(slot)
-    layout = layout_of(place, lines or (), program.shape(slot))
+    maker, layout = program.producer(slot), layout_in(places, slot, program.shape(slot))
     pools = len(readers) == 1 and averages_all(readers[0], program) and not layout.num_tokens
     average = readers[0].outputs[0] if pools else slot
     return FeatureMap(
         slot=slot,
-        head_input=slot if average in places.by_slot else average,  # of a video an average over each frame is left
+        head_input=slot if places.has_cells(average) else average,  # of a video, averages of frames have a place
         layer=program.specs[slot].name if maker is None else maker.path,
         layout=layout,
     )

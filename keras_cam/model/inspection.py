@@ -188,7 +188,9 @@ def _feature_layers(cut: Cut) -> list[FeatureLayer]:
 def _shape_in_words(program: Program, slot: int, places: Places) -> tuple[int | None, ...]:
     """Cells along each axis of the image, and channels; None where open."""
     static = program.shape(slot)
-    place, lines = places.by_slot[slot], places.lines(slot) or ()
+    place, lines = places.by_slot.get(slot), places.lines(slot)
+    if place is None or lines is None:
+        return static[1:]
     is_open = {
         number for axis, length in zip(place.axes, static, strict=True) if length is None for number in axis.lines
     }

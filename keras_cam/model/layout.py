@@ -8,9 +8,11 @@ from typing import Any
 
 from keras import ops
 
-from keras_cam.graph.place import BATCH, Atom, Line, Place
+from keras_cam.graph.descent import Places
+from keras_cam.graph.place import BATCH, TensorAxis
 
 Tensor = Any
+IMAGES, CHANNELS = -1, -2  # in place of an axis of the image
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Part:
 
     Attributes:
         length: how many; None where that is known at the call only.
-        image_axis: of cells, which axis of the image; -1 for the batch, -2 for channels.
+        image_axis: of cells, which axis of the image; `IMAGES` or `CHANNELS` of what is no cells.
         step: how many cells from one to the next.
     """
 
@@ -51,7 +53,7 @@ class Layout:
         """Whether the tensor is (N, *grid, K) as it is."""
         order = [parts[0].image_axis for parts in self.axes if len(parts) == 1]
         rank = len(self.mirrored)
-        is_in_order = len(order) == len(self.axes) and order == [-1, *range(rank), -2]
+        is_in_order = len(order) == len(self.axes) and order == [IMAGES, *range(rank), CHANNELS]
         return is_in_order and not self.num_tokens and not any(self.mirrored) and not any(self.rolls)
 
     @property
@@ -122,7 +124,7 @@ class Layout:
                 known *= part.length or 1
             for part in axis_parts:
                 parts.append(part)
-                is_rest = part.length is None or part.image_axis == -1
+                is_rest = part.length is None or part.image_axis == IMAGES
                 lengths.append(whole if len(axis_parts) == 1 else whole // known if is_rest else part.length)
         return parts, lengths
 
@@ -132,7 +134,7 @@ class Layout:
 
         def place(item: tuple[int, Part]) -> tuple[int, int, int]:
             index, part = item
-            order = {-1: -1, -2: rank}.get(part.image_axis, part.image_axis)
+            order = {IMAGES: -1, CHANNELS: rank}.get(part.image_axis, part.image_axis)
             return order, -part.step if part.image_axis >= 0 else 0, index
 
         return [(part, index) for index, part in sorted(enumerate(parts), key=place)]
@@ -144,34 +146,45 @@ class Layout:
                 result = result * length if part.image_axis == image_axis else result
             return result
 
-        return [product(-1), *(product(axis) for axis in range(len(self.mirrored))), product(-2)]
+        return [product(IMAGES), *(product(axis) for axis in range(len(self.mirrored))), product(CHANNELS)]
 
 
-def layout_of(place: Place, lines: Sequence[Line], shape: Sequence[int | None]) -> Layout:
-    """The layout of a tensor.
+def layout_in(places: Places, slot: int, shape: Sequence[int | None]) -> Layout:
+    """The layout of a spatial tensor.
 
     Args:
-        place: where it lies.
-        lines: its lines, in the order of the image's axes.
+        places: where the tensors of the model lie in the image.
+        slot: which tensor.
         shape: its static shape, None where open: so are the cells of such an axis.
     """
-
-    def part(atom: Atom, is_open: bool) -> Part:
-        if atom.line is not None:
-            return Part(None if is_open else atom.length, atom.line.image_axis, atom.step)
-        return Part(None if is_open or atom.length == BATCH else atom.length, -1 if atom.length == BATCH else -2)
-
-    axes = []
-    for axis, length in zip(place.axes, shape, strict=True):
-        parts = tuple(part(atom, length is None and len(axis.atoms) == 1) for atom in axis.atoms)
-        axes.append(parts or (Part(1, -2),))
+    rank = len(places.image)
+    place, lines = places.by_slot.get(slot), places.lines(slot)
+    if place is None or lines is None:  # of the shape of a map, and not placed
+        spatial: list[tuple[Part, ...]] = [(Part(None, axis),) for axis in range(rank)]
+        channels: list[tuple[Part, ...]] = [(Part(None, CHANNELS),)]
+        axes = [(Part(None, IMAGES),), *(channels + spatial if places.channels_first else spatial + channels)]
+        nothing = (0,) * len(axes)
+        return Layout(tuple(axes), nothing, nothing, (False,) * rank, (0,) * rank)
     return Layout(
-        axes=tuple(axes),
+        axes=tuple(_parts_of(axis, length) for axis, length in zip(place.axes, shape, strict=True)),
         before=tuple(axis.before for axis in place.axes),
         after=tuple(axis.after for axis in place.axes),
         mirrored=tuple(line.cells.stride < 0 for line in lines),
         rolls=tuple(line.roll for line in lines),
     )
+
+
+def _parts_of(axis: TensorAxis, length: int | None) -> tuple[Part, ...]:
+    is_open = length is None and len(axis.atoms) == 1
+    parts = []
+    for atom in axis.atoms:
+        if atom.line is not None:
+            parts.append(Part(None if is_open else atom.length, atom.line.image_axis, atom.step))
+        elif atom.length == BATCH:
+            parts.append(Part(None, IMAGES))
+        else:
+            parts.append(Part(None if is_open else atom.length, CHANNELS))
+    return tuple(parts) or (Part(1, CHANNELS),)
 
 
 def _slice(tensor: Tensor, axis: int, start: Any, stop: Any) -> Tensor:

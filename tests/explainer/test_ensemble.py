@@ -12,8 +12,8 @@ from keras_cam import explain, inspect_model
 from keras_cam.errors import InvalidOptionError
 from keras_cam.explainer.ensemble import checked_versions
 from keras_cam.explainer.regrid import moved_images, regrid
-from keras_cam.model.grid import Grid, even_grid
 from keras_cam.graph.receptive_field import Axis
+from keras_cam.model.grid import Grid, even_grid
 
 IMAGE = (24, 32)
 RNG = np.random.default_rng(0)

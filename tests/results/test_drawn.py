@@ -28,12 +28,12 @@ from keras_cam.drawing.signal import draw_signal
 from keras_cam.drawing.text import drawable, text_picture, text_width
 from keras_cam.drawing.volume import montage
 from keras_cam.errors import InvalidDataError, InvalidImageError, InvalidOptionError
+from keras_cam.graph.receptive_field import Axis
 from keras_cam.imaging.boxes import find_boxes, find_contours, find_mask
 from keras_cam.imaging.colormaps import COLORMAPS, SIGNED_COLORMAPS, colorize
 from keras_cam.imaging.normalize import limits_of, normalize
 from keras_cam.imaging.resample import place
 from keras_cam.model.grid import Grid
-from keras_cam.graph.receptive_field import Axis
 from keras_cam.results.explanation import ARRAYS
 
 NAMES = ("袋鼠", "<script>alert(1)</script>", "$x^")

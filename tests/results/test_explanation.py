@@ -10,8 +10,8 @@ import pytest
 import keras_cam
 from keras_cam import Explanation, overlay
 from keras_cam.errors import InvalidDataError, InvalidOptionError
-from keras_cam.model.grid import Grid, even_grid
 from keras_cam.graph.receptive_field import Axis
+from keras_cam.model.grid import Grid, even_grid
 
 MAPS = np.array([[[[1, 3], [-2, -2]], [[0, 2], [8, 14]]], [[[4, 4], [4, 4]], [[-1, -1], [-1, -1]]]], np.float32)
 SIZES = [(2, 2), (4, 6)]

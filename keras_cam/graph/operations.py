@@ -87,7 +87,7 @@ LAYERS = _table(
         "GaussianDropout GaussianNoise ActivityRegularization Identity Flatten Reshape": T.PASS_THROUGH,
         "BatchNormalization Rescaling Normalization Add Subtract Average RepeatVector": T.AFFINE,
         "LayerNormalization RMSNormalization UnitNormalization": T.NORMALIZATION,
-        "Multiply": T.BILINEAR,
+        "Multiply Dot": T.BILINEAR,
         "Maximum Minimum": T.CHOICE,
         "ReLU LeakyReLU PReLU ELU": T.ELEMENTWISE,
     }
@@ -108,7 +108,7 @@ OPERATIONS = _table(
         "Divide TrueDivide": T.DIVISION,
         "Maximum Minimum": T.CHOICE,
         "Relu Relu6 LeakyRelu Elu Selu Celu Gelu Silu HardSilu Sigmoid HardSigmoid LogSigmoid Tanh": T.ELEMENTWISE,
-        "HardTanh Softplus Softsign Squareplus Abs Absolute Square Sqrt Exp Expm1 Log1p Sin Cos": T.ELEMENTWISE,
+        "HardTanh Softplus Softsign Squareplus Abs Absolute Square Sqrt Exp Expm1 Log1p Sin Cos Clip": T.ELEMENTWISE,
         "Arctan Normalize ReLU": T.ELEMENTWISE,
         "Power Square Clip Maximum Exp Log": T.POOLING_MATH,
     }
@@ -230,7 +230,7 @@ def is_affine(step: Step, head_slots: set[int]) -> bool:
         return activation_of(operation) == "linear"
     if has_trait(operation, T.AFFINE) or passes_through(operation):
         return True
-    if sum(slot in head_slots for slot in step.inputs) != 1:
+    if sum(slot in head_slots for slot in step.inputs) != 1 or getattr(operation, "normalize", False):
         return False
     if has_trait(operation, T.DIVISION):
         args, _ = step.arguments

@@ -8,20 +8,26 @@ gradient times the features, summed, plus its value at zero is the logit, exactl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from keras import ops
 
+from keras_cam.backend import gradient
+from keras_cam.graph.keras_internals import alias
 from keras_cam.graph.operations import (
     Trait,
     activation_of,
     has_trait,
+    is_affine,
     is_elementwise,
     is_gate,
     is_layer,
     is_maximum,
+    is_operation,
     is_root_or_power,
+    only_rearranges,
     passes_through,
 )
 from keras_cam.graph.program import Step, call_step, run
@@ -38,8 +44,8 @@ def run_linearized(
 
     Args:
         cut: the model, cut.
-        values: value per slot for the head_inputs of the feature maps and the side_inputs of the cut.
-        frozen: the constants of an earlier replay, to use instead of those of the given values.
+        values: value per slot for the head inputs of the feature maps and the side inputs of the cut.
+        frozen: the constants of an earlier run, to use instead of those of the given values.
 
     Returns:
         `(logits, frozen)`: the logits as the model gives them, and the constants.
@@ -53,26 +59,43 @@ def run_linearized(
         return used[-1]
 
     def call(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        operation = step.operation
-        if is_elementwise(operation) or is_root_or_power(step):
-            return _elementwise(step, args, kwargs, freeze)
-        if has_trait(operation, Trait.NORMALIZATION):
-            return _normalizer(operation, args[0], freeze)
-        if is_maximum(operation):
-            return _maximum(operation, args[0], freeze)
-        if has_trait(operation, Trait.CHOICE):
-            return _choice(step, args, freeze)
-        if is_gate(step, head_slots):
-            return _gate(step, cut, args, freeze)
-        return call_step(step, args, kwargs)
+        rule = _rule_of(step, head_slots)
+        return call_step(step, args, kwargs) if rule is None else rule(step, cut, args, kwargs, freeze)
 
     return run(cut.steps, values, call)[cut.logits], used
+
+
+def _rule_of(step: Step, head_slots: set[int]) -> Rule | None:
+    """How a step is made affine in what the features decide; None where it is so already, or cannot be."""
+    operation = step.operation
+    decided = [slot for slot in step.inputs if slot in head_slots]
+    if not decided or (is_affine(step, head_slots) and not is_root_or_power(step)):
+        return None
+    if is_elementwise(operation) or is_root_or_power(step):
+        return _elementwise
+    if has_trait(operation, Trait.NORMALIZATION):
+        return _normalizer
+    if is_maximum(operation):
+        return _maximum
+    if has_trait(operation, Trait.CHOICE):
+        return _choice
+    if is_gate(step, head_slots):
+        return _gate
+    if is_layer(operation, {"Dot"}) and operation.normalize:
+        return _cosine
+    if has_trait(operation, Trait.BILINEAR) and len(decided) > 1:
+        return _product
+    name = type(operation).__name__
+    return HOMOGENEOUS.get(name) if is_operation(operation, HOMOGENEOUS) else None
 
 
 Freeze = Callable[[Callable[[], Tensor]], Tensor]
 
 
-def _elementwise(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any], freeze: Freeze) -> Tensor:
+Rule = Callable[[Step, Cut, tuple[Any, ...], dict[str, Any], Freeze], Tensor]
+
+
+def _elementwise(step: Step, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], freeze: Freeze) -> Tensor:
     """a(u) as a(0) + u * slope, with slope = (a(u) - a(0)) / u frozen."""
     inputs, *rest = args
     at_zero = step.operation(ops.zeros_like(inputs), *rest, **kwargs)
@@ -87,8 +110,9 @@ def _elementwise(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any], free
     return at_zero + inputs * freeze(slope)
 
 
-def _normalizer(layer: Any, inputs: Tensor, freeze: Freeze) -> Tensor:
+def _normalizer(step: Step, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], freeze: Freeze) -> Tensor:
     """A normalisation over the channels with its divisor frozen."""
+    layer, inputs = step.operation, args[0]
     dtype = layer.compute_dtype
     inputs = ops.cast(inputs, "float32")
     axes = (layer.axis,) if isinstance(layer.axis, int) else tuple(layer.axis)
@@ -110,8 +134,9 @@ def _normalizer(layer: Any, inputs: Tensor, freeze: Freeze) -> Tensor:
     return ops.cast(outputs, dtype)
 
 
-def _maximum(operation: Any, inputs: Tensor, freeze: Freeze) -> Tensor:
+def _maximum(step: Step, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], freeze: Freeze) -> Tensor:
     """A maximum over some axes as the average over the positions that hold it, frozen."""
+    operation, inputs = step.operation, args[0]
     rank = len(inputs.shape)
     if has_trait(operation, Trait.GLOBAL_MAXIMUM):
         axes = tuple(range(2, rank)) if operation.data_format == "channels_first" else tuple(range(1, rank - 1))
@@ -125,7 +150,7 @@ def _maximum(operation: Any, inputs: Tensor, freeze: Freeze) -> Tensor:
     return ops.sum(inputs * freeze(share), axis=axes, keepdims=operation.keepdims)
 
 
-def _choice(step: Step, args: tuple[Any, ...], freeze: Freeze) -> Tensor:
+def _choice(step: Step, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], freeze: Freeze) -> Tensor:
     """The larger (or smaller) of several as the average of those that are it, frozen."""
     parts = list(args[0]) if isinstance(args[0], (list, tuple)) else list(args)
 
@@ -137,7 +162,7 @@ def _choice(step: Step, args: tuple[Any, ...], freeze: Freeze) -> Tensor:
     return sum(part * freeze(partial(share, part)) for part in parts)
 
 
-def _gate(step: Step, cut: Cut, args: tuple[Any, ...], freeze: Freeze) -> Tensor:
+def _gate(step: Step, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], freeze: Freeze) -> Tensor:
     """A product or quotient of two things that the features decide, one of them frozen."""
     one, other = args[0] if isinstance(args[0], (list, tuple)) else args
     if has_trait(step.operation, Trait.DIVISION):
@@ -145,11 +170,57 @@ def _gate(step: Step, cut: Cut, args: tuple[Any, ...], freeze: Freeze) -> Tensor
     return one * freeze(lambda: other) if _which_gates(step, cut) else other * freeze(lambda: one)
 
 
+def _product(step: Step, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], freeze: Freeze) -> Tensor:
+    """A sum of products of two things that the features decide, one of them frozen."""
+    is_list = isinstance(args[0], (list, tuple))  # as layers take several
+    one, other = args[0] if is_list else args[:2]
+    pair = [freeze(lambda: one), other] if _which_gates(step, cut) == 0 else [one, freeze(lambda: other)]
+    return call_step(step, (pair, *args[1:]) if is_list else (*pair, *args[2:]), kwargs)
+
+
+def _cosine(step: Step, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], freeze: Freeze) -> Tensor:
+    """A product of two vectors of length one, as that of `_product` with their sizes frozen."""
+    axes = step.operation.axes
+    pair = []
+    for tensor, axis in zip(args[0], (axes, axes) if isinstance(axes, int) else axes, strict=True):
+        size = freeze(partial(_inverse_size, tensor, axis))
+        pair.append(tensor * size)
+    plain = replace(step, operation=alias(step.operation, step.operation.name, normalize=False))
+    if all(slot in cut.head_slots for slot in step.inputs):
+        return _product(plain, cut, (pair,), kwargs, freeze)
+    return call_step(plain, (pair,), kwargs)
+
+
+def _inverse_size(tensor: Tensor, axis: int) -> Tensor:
+    return ops.rsqrt(ops.maximum(ops.sum(tensor**2, axis=axis, keepdims=True), 1e-12))
+
+
+def _norm(step: Step, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], freeze: Freeze) -> Tensor:
+    """A size that doubles with its input, as the input times its gradient, frozen: a norm, a standard deviation."""
+    inputs = args[0]
+
+    def by_input() -> Tensor:
+        (gradients,), _ = gradient(
+            lambda points: (ops.sum(call_step(step, (points[0], *args[1:]), kwargs)), []), [inputs]
+        )
+        return gradients
+
+    operation = step.operation
+    axes = getattr(operation, "axis", None)
+    rank = len(inputs.shape)
+    axes = tuple(range(rank)) if axes is None else (axes,) if isinstance(axes, int) else tuple(axes)
+    return ops.sum(inputs * freeze(by_input), axis=axes, keepdims=bool(getattr(operation, "keepdims", False)))
+
+
 def _which_gates(step: Step, cut: Cut) -> int:
     """Which of two factors is the gate: what comes out of a bounded activation, else the smaller, else the second."""
     bounded = [_comes_from_bounded(slot, cut) for slot in step.inputs]
     if bounded[0] != bounded[1]:
         return bounded.index(True)
+    places = cut.places()
+    placed = [places.has_cells(slot) for slot in step.inputs]
+    if placed[0] != placed[1]:
+        return placed.index(False)
     sizes = [sum(length != 1 for length in cut.program.shape(slot)) for slot in step.inputs]
     return 0 if sizes[0] < sizes[1] else 1
 
@@ -157,9 +228,14 @@ def _which_gates(step: Step, cut: Cut) -> int:
 def _comes_from_bounded(slot: int, cut: Cut) -> bool:
     while (step := cut.program.producer(slot)) is not None and len(step.inputs) == 1:
         name = activation_of(step.operation)
-        if name in ("sigmoid", "hard_sigmoid", "softmax", "tanh"):
+        if name in ("sigmoid", "hard_sigmoid", "softmax", "tanh") or is_operation(
+            step.operation, {"Rsqrt", "Reciprocal"}
+        ):
             return True
-        if name != "linear" and not passes_through(step.operation):
+        if name != "linear" and not passes_through(step.operation) and not only_rearranges(step.operation):
             return False
         slot = step.inputs[0]
     return False
+
+
+HOMOGENEOUS: dict[str, Rule] = {"Norm": _norm, "Std": _norm}

@@ -115,11 +115,11 @@ def test_a_notebook_names_empty_maps_and_what_was_found():
 
 
 def test_cells_of_unknown_place():
-    model = network(size=(16, 16, 3), first=[layers.Lambda(lambda x: keras.ops.flip(x, 1))])
+    model = network(size=(16, 16, 3), first=[layers.Lambda(lambda x: keras.ops.roll(x, 3, 1))])
     result = explain(model, IMAGES, classes=[0])
     assert names(result) == ["place_unknown"] and result.diagnosis[0].images == (0, 1, 2)
-    assert "of 'conv' look cannot be read from the model: 'lambda" in result.diagnosis[0].words
-    assert "mirrors or swaps places, or picks some. They are drawn as if they shared it" in result.diagnosis[0].words
+    assert "of 'conv' look cannot be read from the model: 'conv' (Conv2D) reads" in result.diagnosis[0].words
+    assert "a rolled image. They are drawn as if they shared it" in result.diagnosis[0].words
 
 
 def test_one_cell_and_few_cells():

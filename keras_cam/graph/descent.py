@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from keras_cam.graph.gates import gate_of, is_product
 from keras_cam.graph.operations import Trait, has_trait, is_callers
 from keras_cam.graph.place import BATCH, Line, Place, line_axis, placeless
 from keras_cam.graph.place_probe import probe_place
@@ -139,8 +140,17 @@ def find_feature_slots(program: Program, target: int) -> list[int]:
             found.update(step.inputs if _has_one_cell(program, step.inputs[0]) else ())
             stack.extend(() if _has_one_cell(program, step.inputs[0]) else step.inputs)
         elif step is not None:
-            stack.extend(step.inputs)
+            stack.extend(_read_through(program, step))
     return sorted(found)
+
+
+def _read_through(program: Program, step: Step) -> list[int]:
+    """The inputs of a step that its output is made of; of a product, not what only gates it."""
+    if not is_product(step):
+        return list(step.inputs)
+    placed = {slot for source in image_slots(program) for slot in places_in(program, source).by_slot}
+    live = step.inputs[1 - gate_of(step, program, placed)]
+    return [live] if live in placed else list(step.inputs)
 
 
 def _has_one_cell(program: Program, slot: int) -> bool:

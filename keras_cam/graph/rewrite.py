@@ -19,11 +19,15 @@ from keras_cam.graph.operations import (
     has_trait,
     is_activation,
     is_known,
+    is_layer,
     passes_through,
 )
 from keras_cam.graph.program import Program, Slot, Step
 from keras_cam.graph.trace import append, open_layer
 from keras_cam.targets import Target
+
+# Layers of Keras whose steps are known one by one, and not as a whole.
+OPENED = {"MultiHeadAttention", "GroupedQueryAttention", "Attention", "AdditiveAttention", "GroupNormalization"}
 
 
 def split_last_activation(program: Program, output: int) -> tuple[Program, int, str]:
@@ -61,7 +65,7 @@ def _split_activation(program: Program, step: Step) -> tuple[Program, int]:
         operation=alias(layer, f"{layer.name}_logits", activation=keras.activations.linear),
         outputs=(between,),
     )
-    activation = layers.Activation(layer.activation, dtype=layer.dtype_policy, name=f"{layer.name}_activation")
+    activation = layers.Activation(layer.activation, dtype=layer.compute_dtype, name=f"{layer.name}_activation")
     apply = Step(activation, ((Slot(between),), {}), (between,), step.outputs, f"{step.path}_activation")
     return program.with_step_replaced(step, (linear, apply), [program.specs[step.outputs[0]]]), between
 
@@ -70,8 +74,11 @@ def open_first_unknown(program: Program, slots: Sequence[int], logits: int) -> P
     """The program with one custom layer of the head, or the one that holds all the convolutions, taken apart."""
     head_slots = set(slots)
     for step in program.steps_between(slots, logits):
-        if _is_composite(step.operation) and not is_known(step, head_slots):
-            opened = open_layer(program, step) or split_by_recording(program, step)
+        is_composite = _is_composite(step.operation) or is_layer(step.operation, OPENED)
+        if is_composite and head_slots.intersection(step.inputs) and not is_known(step, head_slots):
+            opened = open_layer(program, step) or (
+                split_by_recording(program, step) if _is_composite(step.operation) else None
+            )
             if opened is not None:
                 return opened
         head_slots.update(step.outputs)

@@ -199,11 +199,13 @@ def _checked_slots(
     if layer is not None and not slots:
         raise no_such_layer(program, layer, scores.logits)
     slots = [slot for slot in slots if slot not in program.inputs]
-    if scores.logits in slots:
+    lengths = [length for length in program.shape(scores.logits)[1:] if length != 1]
+    if scores.logits in slots or len(lengths) > 1:
         raise UnsupportedModelError(
             f"The output of model {program.name!r} has shape {program.shape(scores.logits)}: a score for every "
-            "position, not one for each class (segmentation?). Say which score to explain, such as "
-            "target=keras_cam.targets.segmentation(class_index) or any function of the outputs."
+            "position, not one for each class (segmentation, detection, text?). Say which score to explain: "
+            "target=keras_cam.targets.segmentation(class_index), keras_cam.targets.box_score(box, class_index), or any "
+            "function of the outputs, such as target=lambda outputs: outputs[:, position, class_index]."
         )
     if not slots:
         _check_no_opaque(program)

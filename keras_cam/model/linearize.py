@@ -15,10 +15,10 @@ from typing import Any
 from keras import ops
 
 from keras_cam.backend import gradient
+from keras_cam.graph.gates import gate_of
 from keras_cam.graph.keras_internals import alias
 from keras_cam.graph.operations import (
     Trait,
-    activation_of,
     has_trait,
     is_affine,
     is_elementwise,
@@ -27,8 +27,6 @@ from keras_cam.graph.operations import (
     is_maximum,
     is_operation,
     is_root_or_power,
-    only_rearranges,
-    passes_through,
 )
 from keras_cam.graph.program import Step, call_step, run
 from keras_cam.model.cut import Cut
@@ -167,14 +165,14 @@ def _gate(step: Step, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], f
     one, other = args[0] if isinstance(args[0], (list, tuple)) else args
     if has_trait(step.operation, Trait.DIVISION):
         return one * freeze(lambda: 1 / other)
-    return one * freeze(lambda: other) if _which_gates(step, cut) else other * freeze(lambda: one)
+    return one * freeze(lambda: other) if _gate_of(step, cut) else other * freeze(lambda: one)
 
 
 def _product(step: Step, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], freeze: Freeze) -> Tensor:
     """A sum of products of two things that the features decide, one of them frozen."""
     is_list = isinstance(args[0], (list, tuple))  # as layers take several
     one, other = args[0] if is_list else args[:2]
-    pair = [freeze(lambda: one), other] if _which_gates(step, cut) == 0 else [one, freeze(lambda: other)]
+    pair = [freeze(lambda: one), other] if _gate_of(step, cut) == 0 else [one, freeze(lambda: other)]
     return call_step(step, (pair, *args[1:]) if is_list else (*pair, *args[2:]), kwargs)
 
 
@@ -212,30 +210,8 @@ def _norm(step: Step, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], f
     return ops.sum(inputs * freeze(by_input), axis=axes, keepdims=bool(getattr(operation, "keepdims", False)))
 
 
-def _which_gates(step: Step, cut: Cut) -> int:
-    """Which of two factors is the gate: what comes out of a bounded activation, else the smaller, else the second."""
-    bounded = [_comes_from_bounded(slot, cut) for slot in step.inputs]
-    if bounded[0] != bounded[1]:
-        return bounded.index(True)
-    places = cut.places()
-    placed = [places.has_cells(slot) for slot in step.inputs]
-    if placed[0] != placed[1]:
-        return placed.index(False)
-    sizes = [sum(length != 1 for length in cut.program.shape(slot)) for slot in step.inputs]
-    return 0 if sizes[0] < sizes[1] else 1
-
-
-def _comes_from_bounded(slot: int, cut: Cut) -> bool:
-    while (step := cut.program.producer(slot)) is not None and len(step.inputs) == 1:
-        name = activation_of(step.operation)
-        if name in ("sigmoid", "hard_sigmoid", "softmax", "tanh") or is_operation(
-            step.operation, {"Rsqrt", "Reciprocal"}
-        ):
-            return True
-        if name != "linear" and not passes_through(step.operation) and not only_rearranges(step.operation):
-            return False
-        slot = step.inputs[0]
-    return False
+def _gate_of(step: Step, cut: Cut) -> int:
+    return gate_of(step, cut.program, cut.places().by_slot)
 
 
 HOMOGENEOUS: dict[str, Rule] = {"Norm": _norm, "Std": _norm}

@@ -47,11 +47,13 @@ def scaled(
 ) -> np.ndarray:
     """As `normalize`, of float32 maps that are finite; `out`, which may be the maps, is used where that can be."""
     low, high = _limits_of(maps, mode, signed)
+    # Where zero stays zero, one clip and one division do, in place.
     if signed or not low.any():
         low, high = low.astype(np.float32), high.astype(np.float32)
         shares = np.clip(maps, low, high, out=out)
         return np.divide(shares, np.where(high > 0, high, 1), out=shares)  # where there is nothing to draw: zeros
-    wide = np.subtract(maps, low, dtype=np.float64)  # the span of a float32 map may not fit in float32
+    # Else zero moves; the span of a float32 map may not fit in float32.
+    wide = np.subtract(maps, low, dtype=np.float64)
     shares = np.divide(wide, high - low, out=np.zeros_like(wide), where=high > low)
     return np.clip(shares, 0, 1).astype(np.float32)
 
@@ -81,6 +83,8 @@ def limits_of(
 
 
 def _limits_of(maps: np.ndarray, mode: str | tuple[float, float], signed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """As `limits_of`, of maps that have been checked."""
+    # A range holds for all maps; signed, the larger of its ends holds on both sides.
     if not isinstance(mode, str):
         low, high = (np.full((*maps.shape[:-2], 1, 1), end) for end in checked_range(mode, "A range to normalize by"))
         largest = np.maximum(np.abs(low), np.abs(high))
@@ -91,6 +95,7 @@ def _limits_of(maps: np.ndarray, mode: str | tuple[float, float], signed: bool) 
             "normalize='minmax' would move zero, which signed maps keep. Received: signed=True with it. "
             "Use normalize='image', 'batch' or a range."
         )
+    # A word asks the maps themselves; signed, for their magnitudes.
     low, high = NORMALIZATIONS[mode](np.abs(maps) if signed else maps)
     return (-high, high) if signed else (low, high)
 
@@ -105,8 +110,8 @@ def common_mode(
     """
     if mode != "batch":
         return mode
-    highest = max(float(limits_of(each, "batch", signed=signed)[1].max(initial=0)) for each in maps)
-    return (0.0, highest) if highest > 0 else "image"
+    highest = max(float(limits_of(stack, "batch", signed=signed)[1].max(initial=0)) for stack in maps)
+    return (0.0, highest) if highest > 0 else "image"  # no range ends at zero; "image" leaves such maps empty too
 
 
 def checked_maps(maps: Any, rank: int = 2) -> np.ndarray:
@@ -142,4 +147,5 @@ def _own_ends(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
+# Each gives what becomes 0 and what becomes 1, (..., 1, 1).
 NORMALIZATIONS = {"image": _own_maximum, "batch": _batch_maximum, "minmax": _own_ends}

@@ -58,6 +58,12 @@ def scaled(
     return np.clip(shares, 0, 1).astype(np.float32)
 
 
+def scaled_to_limits(maps: Any, limits: tuple[float, float], *, signed: bool) -> np.ndarray:
+    """As `normalize` by the limits of a colour bar; where these are equal there is nothing to draw: zeros."""
+    low, high = limits
+    return normalize(maps, limits, signed=signed) if high > low else np.zeros(np.shape(maps), np.float32)
+
+
 def limits_of(
     maps: Any, mode: str | tuple[float, float] = "image", *, signed: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -80,6 +80,6 @@ def _write_number(labels: np.ndarray, word: str, place: float, text_size: int) -
 
 
 def _trimmed(line: np.ndarray) -> np.ndarray:
-    """A line of text without the white above and below it."""
+    """A line of text without the white above and below it, so that numbers stand level with the bar's ends."""
     rows = np.flatnonzero((line != PAPER).any(axis=(1, 2)))
     return line[rows[0] : rows[-1] + 1]

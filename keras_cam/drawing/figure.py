@@ -89,13 +89,13 @@ def figure(
 
 
 def check_rows(
-    what: str, things: Sequence[Any], heatmaps: Sequence[Any], titles: Sequence[str], limits: Sequence[Any] | None
+    kind: str, images: Sequence[Any], heatmaps: Sequence[Any], titles: Sequence[str], limits: Sequence[Any] | None
 ) -> None:
-    """Raise where a figure has no rows, or not one of everything for each; `what` is drawn on, such as "an image"."""
-    if not len(things) == len(heatmaps) == len(titles) == len(heatmaps if limits is None else limits) > 0:
+    """Raise where a figure has no rows, or not one of everything for each; `kind` is drawn on, such as "an image"."""
+    if not len(images) == len(heatmaps) == len(titles) == len(heatmaps if limits is None else limits) > 0:
         raise InvalidOptionError(
-            f"A figure needs rows, and {what}, a heat map, a title and a pair of limits for each. Received: "
-            f"{len(things)} {what.split()[1]}s, {len(heatmaps)} heat maps, {len(titles)} titles, limits {limits!r}."
+            f"A figure needs rows, and {kind}, a heat map, a title and a pair of limits for each. Received: "
+            f"{len(images)} {kind.split()[1]}s, {len(heatmaps)} heat maps, {len(titles)} titles, limits {limits!r}."
         )
 
 
@@ -113,6 +113,7 @@ def _lay_out(pictures: Sequence[np.ndarray], text_size: float) -> tuple[Figure, 
     """A figure with room for a title and for the parts of each row, and its grid: for each row two lines."""
     from matplotlib.figure import Figure
 
+    # Titles are as high as their letters want, pictures as their proportions, within bounds.
     title_height = max(0.45, text_size / 72 * 2)
     heights = [PANEL * min(max(picture.shape[0] / picture.shape[1], 0.3), 2) for picture in pictures]
     drawing = Figure(figsize=(FIGURE_INCHES, sum(heights) + title_height * len(heights) + 0.1))
@@ -161,6 +162,7 @@ def colors_of(colormap: str | None, signed: bool) -> Any:
     """A colour map of ours as matplotlib's, its middle zero where `signed`."""
     from matplotlib.colors import ListedColormap
 
+    # As many colours as `colorize` tells apart.
     levels = np.linspace(-1 if signed else 0, 1, 511 if signed else 256)
     return ListedColormap(colorize(levels[np.newaxis], colormap, signed=signed)[0] / 255)
 

@@ -125,6 +125,7 @@ def filmstrip(
     label_width = max(text_width(label, text_size) for label in lines)  # one width for all, so that they align left
     labels = [text_picture(label, text_size, label_width) for label in lines]
     heads = [text_picture([label], text_size) for label in column_labels]
+    # The corner is empty.
     labelled = [[label, *row] for label, row in zip(labels, rows, strict=True)]
     return _grid([[blank_paper(1, 1), *heads], *labelled], gap)
 
@@ -134,6 +135,7 @@ def _grid(rows: Sequence[Sequence[np.ndarray]], gap: int) -> np.ndarray:
     rows = [[checked_picture(picture) for picture in row] for row in rows]
     if not any(rows):
         raise InvalidImageError("No picture to lay out. Received: none. Give at least one uint8 RGB picture.")
+    # A row is as high as its highest picture, a column as wide as its widest.
     heights = [max((picture.shape[0] for picture in row), default=1) for row in rows]
     widths = [max(row[index].shape[1] for row in rows if index < len(row)) for index in range(max(map(len, rows)))]
     tops, lefts = _starts(heights, gap), _starts(widths, gap)
@@ -176,6 +178,7 @@ def scale_to_width(picture: np.ndarray, width: int) -> np.ndarray:
     (60, 3, 3)
     """
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    # A tall picture is held to twice the width, and made narrower.
     if height > 2 * width:
         height, width = 2 * width, max(1, round(2 * width * width / height))
     return resize(picture, (height, width))

@@ -1,4 +1,4 @@
-"""How each kind of thing that has maps is drawn: one table for images, signals and volumes."""
+"""How each kind of images that has maps is drawn: one table for pictures, signals and volumes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ EXTRAS = frozenset({"alpha", "boxes", "truth"})  # options that not every modali
 
 
 class Modality(NamedTuple):
-    """How one kind of thing is drawn under its map.
+    """How one kind of images is drawn under their maps: pictures, signals or volumes.
 
     Attributes:
-        panel: draws one: (thing, heat map, limits, lines, width=, colormap=, signed=, text_size=) to an array.
-        figure: draws many: (things, heat maps, titles, limits=, colormap=, signed=, text_size=) to a figure.
+        panel: draws one: (image, heat map, limits, lines, width=, colormap=, signed=, text_size=) to an array.
+        figure: draws many: (images, heat maps, titles, limits=, colormap=, signed=, text_size=) to a figure.
         width: of a panel, in pixels.
         notebook_width: of a panel in a notebook, in pixels.
         text_share: how many times wider a panel is than its letters are high.
@@ -40,16 +40,17 @@ class Modality(NamedTuple):
 
     def draw(
         self,
-        thing: np.ndarray,
+        image: np.ndarray,
         heatmap: np.ndarray,
         limits: tuple[float, float],
         lines: Sequence[str],
         **options: Any,
     ) -> np.ndarray:
         """Draw one, leaving out the options that this modality does not have."""
+        # What a caller asks of all modalities alike, some do not have.
         missing = EXTRAS - self.extras
         known = {name: value for name, value in options.items() if name not in missing}
-        return self.panel(thing, heatmap, limits, lines, **{"width": self.width, **known})
+        return self.panel(image, heatmap, limits, lines, **{"width": self.width, **known})
 
 
 IMAGE = Modality(panel, figure, 240, 200, TEXT_SHARE, EXTRAS)

@@ -65,6 +65,7 @@ def draw_signal(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     size = panel_text_size(text_size, width, SIGNAL_TEXT_SHARE)
+    # A figure of one row without a title, whose dots are the pixels; points are 72 an inch.
     drawing = signal_figure(
         [signal],
         [heatmap],
@@ -249,6 +250,7 @@ def _thinned(values: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def _segments(positions: np.ndarray, heights: np.ndarray) -> np.ndarray:
     """(n, 3, 2): for each point the line from half-way before it to half-way behind it."""
+    # Neighbours meet in the middle between their points, each in its own colour up to there.
     points = np.stack([positions, heights], axis=1)
     middles = (points[1:] + points[:-1]) / 2
     if len(points) == 1:

@@ -60,6 +60,7 @@ def text_width(lines: Sequence[str], text_size: int) -> int:
 
 def drawable(text: str) -> str:
     """The text as one line of letters that some font has; in place of others the replacement character."""
+    # Line breaks and tabs are spaces.
     whole = " ".join(str(text).split()).encode("utf-8", "replace").decode()  # half of a surrogate pair becomes "?"
     letters = ""
     for letter in whole:
@@ -127,6 +128,7 @@ def _font_with(letter: str) -> str | None:
 
 def _tell(letter: str) -> None:
     """Warn of a script that no font has, once; nothing is to be done about code points that stand for no letter."""
+    # A letter is called by its script first: "CJK UNIFIED IDEOGRAPH-888B".
     script = unicodedata.name(letter, "").partition(" ")[0]
     if script and script not in _told:
         _told.add(script)

@@ -67,6 +67,7 @@ class Box:
         Returns:
             0 (apart) to 1 (the same box).
         """
+        # Boxes that lie apart share nothing: neither width nor height is negative.
         box = as_box(other)
         width = min(self.right, box.right) - max(self.left, box.left)
         height = min(self.bottom, box.bottom) - max(self.top, box.top)
@@ -154,6 +155,7 @@ def find_boxes(heatmap: Any, threshold: float = 0.2, *, largest: bool = True) ->
     """
     heat, parts = _hot_parts(heatmap, threshold, largest)
     peak = float(heat.max())
+    # Hotness is looked up within the part alone, not in all of its box.
     boxes = []
     for part, (left, top) in parts:
         height, width = part.shape
@@ -260,6 +262,7 @@ def _hot_parts(
     hot = (heat > np.float32(peak * threshold)) | ((heat == peak) & (heat > 0))
     # Its connected parts: label 0 is what is not hot.
     _, labels, stats, _ = cv2.connectedComponentsWithStats(hot.astype(np.uint8), connectivity=8)
+    # The largest first, of equal ones the first in reading order.
     order = 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")
     parts = []
     for label in order[: 1 if largest else None]:

@@ -85,6 +85,7 @@ def visible_region(picture: tuple[int, int], size: tuple[int, int], fit: str) ->
     >>> visible_region((100, 200), (50, 50), "crop")
     (slice(0, 100, None), slice(50, 150, None))
     """
+    # The frame's edges in the picture, to the nearest pixel.
     spans = [
         slice(max(0, round(shift)), min(length, round(shift + scale * frame)))
         for (scale, shift), length, frame in zip(placement(picture, size, fit), picture, size, strict=True)
@@ -96,6 +97,7 @@ def _scaled_size(picture: tuple[int, int], size: tuple[int, int], fit: str) -> t
     """What a picture is resized to before it is cut or padded."""
     if fit == "stretch":
         return size
+    # One scale for both axes, so that proportions stay.
     ratios = [frame / length for frame, length in zip(size, picture, strict=True)]
     scale = max(ratios) if fit == "crop" else min(ratios)  # to cover the frame, or to lie within it
     height, width = (max(1, round(length * scale)) for length in picture)

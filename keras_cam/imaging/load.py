@@ -160,6 +160,7 @@ def _as_array(image: Any, name: str) -> np.ndarray:
     if isinstance(image, list | tuple) or not (hasattr(image, "__array__") or hasattr(image, "numpy")):
         raise InvalidImageError(f"An image is {MIXED_TYPES}. Received for {name}: {type(image).__name__}.")
     array = to_numpy(image)
+    # Types that OpenCV and NumPy's arithmetic take badly.
     if array.dtype == bool or array.dtype.name == "bfloat16":
         return array.astype(np.float32)
     if array.dtype.kind not in "iuf":
@@ -189,6 +190,7 @@ def _in_shape(array: np.ndarray, name: str) -> np.ndarray:
         )
     if 0 in image.shape:
         raise InvalidImageError(f"An image needs at least one pixel. Received for {name}: shape {array.shape}.")
+    # What is wrong is guessed by where the channels seem to be.
     if image.shape[-1] not in (1, 3, 4):
         hint = "A batch of gray images has shape (N, height, width, 1): use images[..., np.newaxis]."
         if image.shape[0] in (1, 3, 4):

@@ -122,6 +122,7 @@ def common_mode(
 
 def checked_maps(maps: Any, rank: int = 2) -> np.ndarray:
     """Give maps of `rank` spatial axes back as float32 (..., h, w), or say why they cannot be drawn."""
+    # What comes in as float32 is not copied.
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is reported below
         array = np.asarray(maps, dtype=np.float32)
     if array.ndim < rank or 0 in array.shape[-rank:]:

@@ -57,6 +57,7 @@ def place(
     one_of("interpolation", interpolation, INTERPOLATIONS)
     shape, leading = maps.shape[-len(size) :], maps.shape[: -len(size)]
     cells = _even_cells(size, shape) if cells is None else _checked_cells(cells, len(size))
+    # One axis after the other: a product with a small matrix each, since all interpolations are separable.
     resampled = maps.reshape(-1, *shape)
     for axis, (length, (offset, stride)) in enumerate(zip(size, cells, strict=True), start=1):
         resampled = _resample_axis(resampled, axis, length, offset, stride, interpolation)
@@ -128,6 +129,7 @@ def _multiply_transposed(lines: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _add_taps(lines: np.ndarray, length: int, offset: float, stride: float, interpolation: str) -> np.ndarray:
     """As the product with `_pixel_weights`, without that table, which for a long signal is larger than memory."""
+    # One pass over all pixels for each tap: two where linear, four where cubic.
     resampled = np.zeros((lines.shape[0], length, lines.shape[2]), np.float32)
     for tap, share in INTERPOLATIONS[interpolation]((np.arange(length) - offset) / stride):
         cell = np.clip(tap, 0, lines.shape[1] - 1).astype(int)
@@ -148,6 +150,7 @@ _cached_pixel_weights = lru_cache(16)(_pixel_weights)  # pictures of one size fo
 
 def _weights_at(positions: np.ndarray, count: int, interpolation: str) -> np.ndarray:
     """(n, count): how much of each cell a reading at positions (0, 1, ... the cells) takes; the edges go on."""
+    # Taps beyond an edge fall on the edge, where they add up.
     weights = np.zeros((len(positions), count), np.float32)
     for tap, share in INTERPOLATIONS[interpolation](positions):
         weights[np.arange(len(positions)), np.clip(tap, 0, count - 1).astype(int)] += share

@@ -23,6 +23,7 @@ def heat_shares(maps: np.ndarray) -> np.ndarray:
     >>> heat_shares(np.array([[-5.0, 1.0], [3.0, 0.0]])).tolist()
     [[0.0, 0.25], [0.75, 0.0]]
     """
+    # In float64, for a map of many cells has shares that float32 would round.
     heat = np.maximum(maps, 0).astype(np.float64)
     total = heat.sum(axis=(-2, -1), keepdims=True)
     return np.divide(heat, total, out=np.full_like(heat, np.nan), where=total > 0)
@@ -94,6 +95,7 @@ def agreement(shares: np.ndarray) -> float:
     >>> agreement(heat_shares(np.array([[[1.0, 1.0]], [[1.0, 0.0]]])))
     0.5
     """
+    # Each pair once; maps without heat have no place to agree on.
     known = shares[~np.isnan(shares).any(axis=(-2, -1))].reshape(-1, shares[0].size)
     common = [np.minimum(first, second).sum() for index, first in enumerate(known) for second in known[:index]]
     return float(np.mean(common)) if common else float("nan")

@@ -22,6 +22,7 @@ from keras_cam.results.localization import Localization
 from keras_cam.results.plots import Plots
 from keras_cam.results.saving import read, write
 
+# What an archive holds: names of attributes, which must not change while old files are to be read.
 FACTS = ("method", "layer", "head", "activation", "class_names", "fit", "diagnosis")
 ARRAYS = ("maps", "class_indices", "logits", "probabilities", "bias")
 
@@ -105,8 +106,10 @@ class Explanation(Localization, Plots):
         One minus the distance between mean(map) + bias and the logit, as a share of the image's largest logit. NaN for
         methods that do not take the score apart.
         """
+        # The scores of the classes that are mapped, and the sums that stand for them.
         scores = self.logits[np.arange(len(self))[:, np.newaxis], self.class_indices]
         sums = self.maps.reshape(*self.maps.shape[:2], -1).mean(axis=-1, dtype="float64") + self.bias
+        # By the largest logit of all classes: a score near zero is no reason for a large share.
         largest = np.abs(self.logits).max(axis=1, keepdims=True)
         return 1 - np.abs(sums - scores) / np.maximum(largest, np.finfo("float32").tiny)
 
@@ -147,10 +150,12 @@ class Explanation(Localization, Plots):
             InvalidOptionError: an unknown or impossible option.
         """
         check_drawable(self)
+        # At the size of the images, in the units of the maps.
         whole = lay_over_images(self, align, interpolation)
         # What was cut off was not seen: it is no part of the scale, and no evidence.
         regions = [visible_slices(self, image) for image in range(len(whole))]
         visible = [maps[region] for maps, region in zip(whole, regions, strict=True)]
+        # Scaled in place where there is something to scale by.
         heat = scale_together(visible, normalize, signed)
         if self.fit == "crop":
             heat = [frame_visible(*parts) for parts in zip(heat, whole, regions, strict=True)]
@@ -192,8 +197,8 @@ class Explanation(Localization, Plots):
         """
         arrays = {name: getattr(self, name)[:count] for name in (*ARRAYS, "images", "grids")}
         # Findings are about the images that are left; those about none of them go.
-        kept = [(finding, tuple(image for image in finding.images if image < count)) for finding in self.diagnosis]
-        findings = tuple(finding._replace(images=images) for finding, images in kept if images)
+        pairs = [(finding, tuple(image for image in finding.images if image < count)) for finding in self.diagnosis]
+        findings = tuple(finding._replace(images=images) for finding, images in pairs if images)
         return replace(self, **arrays, diagnosis=findings)
 
     def save(self, path: str | os.PathLike[str]) -> Path:

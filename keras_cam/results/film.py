@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import chain
+from math import ceil, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,7 @@ def save_film(
         InvalidDataError: no results, results of different pictures, or not one label for each.
         InvalidOptionError: a path that ends in something else.
     """
+    # What is drawn, and under which names.
     suffix = Path(path).suffix.lower()
     if suffix not in (".png", ".gif"):
         raise InvalidOptionError(f"A film is a .png strip or a .gif animation. Received: {os.fspath(path)!r}.")
@@ -70,6 +72,7 @@ def save_film(
     mode = common_mode(maps, normalize, signed=signed)
     options = DrawOptions(signed, mode, colormap=colormap, width=width, text_size=size)
     columns = [list(chain.from_iterable(draw_panels(result, options))) for result in results]
+    # The columns one after the other, or side by side.
     if suffix == ".gif":
         frames = [_frame(column, name, size) for column, name in zip(columns, names, strict=True)]
         return save_gif(path, frames, seconds=seconds)
@@ -78,7 +81,8 @@ def save_film(
 
 def _frame(panels: Sequence[np.ndarray], name: str, text_size: int) -> np.ndarray:
     """All maps of one result on a sheet that is about square, under its name."""
-    sheet = contact_sheet(panels, int(np.ceil(np.sqrt(len(panels)))), gap=text_size // 2)
+    columns = ceil(sqrt(len(panels)))
+    sheet = contact_sheet(panels, columns, gap=text_size // 2)
     return np.concatenate([text_picture([name], text_size, sheet.shape[1]), sheet])
 
 
@@ -86,6 +90,7 @@ def _strip(
     result: Explanation, columns: Sequence[Sequence[np.ndarray]], names: Sequence[str], width: int, text_size: int
 ) -> np.ndarray:
     """A row for each map, under the names of the results; before the maps of a picture the picture itself."""
+    # The results side by side, so that each row holds one map as it changes.
     slots = result.class_indices.shape[1]
     rows = [list(row) for row in zip(*columns, strict=True)]
     row_labels = [f"image {index // slots}" for index in range(len(rows))]
@@ -102,6 +107,7 @@ def _check(results: Sequence[Explanation], names: Sequence[str]) -> None:
         raise InvalidDataError(
             f"A film needs results and a label for each. Received: {len(results)} results, {len(names)} labels."
         )
+    # Maps follow each other where the images have the same sizes, and as many maps each.
     shapes = {(result.class_indices.shape, tuple(image.shape for image in result.images)) for result in results}
     if len(shapes) > 1 or not results[0].images:
         raise InvalidDataError(

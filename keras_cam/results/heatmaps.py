@@ -45,6 +45,7 @@ def lay_over_images(result: Result, align: str, interpolation: str) -> list[np.n
     """
     one_of("align", align, ALIGNMENTS)
     one_size = len({image.shape[:-1] for image in result.images}) == 1
+    # Each stack lies over its first image.
     stacks = [result.maps] if one_size else [maps[np.newaxis] for maps in result.maps]
     return [_lay_over(result, image, stack, align, interpolation) for image, stack in enumerate(stacks)]
 
@@ -52,10 +53,13 @@ def lay_over_images(result: Result, align: str, interpolation: str) -> list[np.n
 def _lay_over(result: Result, image: int, maps: np.ndarray, align: str, interpolation: str) -> np.ndarray:
     """Maps (n, C, *cells) over images of one size: through the grid, and back through what brought them to it."""
     size, grid = result.images[image].shape[:-1], result.grid_at(image)
+    # Where nothing is known of the cells, they share the image evenly.
     if grid is None:
         return place(maps, size, interpolation=interpolation)
+    # From the cells to the pixels that the model was fed.
     fed = grid.image
     grid = grid if align == "receptive_field" else even_grid(grid.shape, fed)
+    # From these to the pixels of the image: a picture was stretched, cropped or padded.
     if len(size) == 2:
         back = placement((size[0], size[1]), (fed[0], fed[1]), result.fit)
     else:  # signals and volumes are fed as they are
@@ -80,6 +84,7 @@ def scale_together(
     # What is scaled has the axes of pictures: signals and volumes are made rows of one line.
     rows = [stack.reshape(*stack.shape[:2], 1, -1) for stack in stacks]
     mode = common_mode(rows, normalize, signed=signed)
+    # Written over where that can be: nobody else reads these numbers.
     pairs = zip(rows, stacks, strict=True)
     return [scaled(row, mode, signed=signed, out=row).reshape(stack.shape) for row, stack in pairs]
 

@@ -14,7 +14,7 @@ from keras_cam.imaging.boxes import Box, find_boxes, find_contours, find_mask, f
 from keras_cam.results.result import Result
 
 Found = TypeVar("Found")
-PAPERS_THRESHOLD = 0.2
+PAPERS_THRESHOLD = 0.2  # CAM's, arXiv 1512.04150
 
 
 class Localization:
@@ -131,6 +131,7 @@ def find_in_maps(
     result: Result, find: Callable[..., Found], threshold: float, largest: bool, align: str
 ) -> list[list[Found]]:
     """What a function of `keras_cam.imaging.boxes` finds in each map, laid over its picture, by image and class."""
+    # A threshold is a share of a map's own maximum, so that maps need not be scaled.
     heatmaps = result.heatmaps(None, align=align)
     if any(maps.ndim != 3 for maps in heatmaps):
         raise InvalidDataError(
@@ -143,6 +144,7 @@ def find_in_maps(
 
 def boxes_to_draw(result: Result, threshold: float | None, truth: Any, align: str) -> Sequence[Sequence[Sequence[Box]]]:
     """The boxes to draw of each map; without a threshold none, or where there is a truth those of CAM's paper."""
+    # Without either no map is looked at: signals and volumes have no boxes, and are drawn all the same.
     if threshold is None and truth is None:
         return [[[]] * result.class_indices.shape[1]] * len(result.class_indices)
     return find_in_maps(result, find_boxes, PAPERS_THRESHOLD if threshold is None else threshold, True, align)

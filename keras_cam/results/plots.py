@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-NOTEBOOK_MAPS = 24
+NOTEBOOK_MAPS = 24  # more make a page heavy
 
 
 class Plots:
@@ -174,11 +174,13 @@ class Plots:
 
 def draw_overlays(result: Result, options: DrawOptions) -> list[list[np.ndarray]]:
     """As `Explanation.overlays`, of pictures."""
+    # Heat in [0, 1] at the pictures' own sizes, and what is drawn on it.
     placing: dict[str, Any] = {"align": options.align, "interpolation": options.interpolation}
     heatmaps = result.heatmaps(options.normalize, signed=options.signed, **placing)
     boxes = boxes_to_draw(result, options.boxes, options.truth, options.align)
     truth = true_boxes_to_draw(options.truth, len(result.class_indices))
     colors: dict[str, Any] = {"colormap": options.colormap, "alpha": options.alpha, "signed": options.signed}
+    # Colours first, boxes on top.
     drawn = []
     for image, (picture, maps) in enumerate(zip(result.images, heatmaps, strict=True)):
         layers = [overlay(picture, heat, **colors) for heat in maps]
@@ -205,8 +207,10 @@ def draw_sheet(result: Result, options: DrawOptions, columns: int | None) -> np.
     if is_on_pictures(result):
         for image, row in enumerate(rows):
             row.insert(0, caption(scale_to_width(result.images[image], width), [f"image {image}"], text_size=size))
+    # Several classes of an image fill a row; of one class each, about as many rows as columns.
     if columns is None:
         columns = 1 if result.class_indices.shape[1] > 1 else ceil(sqrt(len(result.images) / 2))
+    # All on white, with a margin as wide as the letters are high.
     cells = [cell for row in rows for cell in row]
     drawn = contact_sheet(cells, columns * len(rows[0]), gap=size // 2)
     return np.pad(drawn, ((size, size), (size, size), (0, 0)), constant_values=255)
@@ -215,6 +219,7 @@ def draw_sheet(result: Result, options: DrawOptions, columns: int | None) -> np.
 def draw_figure(result: Result, options: DrawOptions, text_size: float) -> Figure:
     """As `Explanation.plot`; its letters are in points."""
     rows = list(rows_of(result, options))
+    # Only pictures have boxes.
     marks = {"boxes": [row.boxes for row in rows], "truth": [row.truth for row in rows]}
     return modality_of(result.images).figure(
         [result.images[row.image] for row in rows],
@@ -230,10 +235,12 @@ def draw_figure(result: Result, options: DrawOptions, text_size: float) -> Figur
 
 def notebook_html(result: Result) -> str:
     """The first pictures and their maps, in HTML that needs nothing from outside."""
+    # As many images as make a few dozen maps, however many classes each has.
     first = result.first(max(1, NOTEBOOK_MAPS // result.class_indices.shape[1]))
     width = modality_of(result.images).notebook_width
     options = DrawOptions(width=width)
     rows: list[list[tuple[bytes, str]]] = [[] for _ in first.images]
+    # Each picture, then its maps.
     if is_on_pictures(result):
         for image, picture in enumerate(first.images):
             rows[image].append((encode_png(scale_to_width(picture, width)), f"image {image}"))

@@ -49,6 +49,7 @@ class DrawOptions:
     text_size: int | None = None
 
     def __post_init__(self) -> None:
+        # `heatmaps` takes None, so that users try it here as well.
         if self.normalize is None:
             raise InvalidOptionError(
                 "normalize=None leaves maps in logit units, which have no colours. Received: normalize=None to draw "
@@ -69,6 +70,7 @@ class MapRow(NamedTuple):
 
 def rows_of(result: Result, options: DrawOptions) -> Iterator[MapRow]:
     """The maps of all images, in order, in the units of the maps; where an image was not seen, their colours begin."""
+    # Maps over their images, and the boxes of each.
     laid_over = result.heatmaps(None, align=options.align, interpolation=options.interpolation)
     boxes = boxes_to_draw(result, options.boxes, options.truth, options.align)
     truth = true_boxes_to_draw(options.truth, len(result.class_indices))
@@ -76,6 +78,7 @@ def rows_of(result: Result, options: DrawOptions) -> Iterator[MapRow]:
     regions = [visible_slices(result, image) for image in range(len(laid_over))]
     visible = [maps[region].reshape(len(maps), 1, -1) for maps, region in zip(laid_over, regions, strict=True)]
     mode = common_mode(visible, options.normalize, signed=options.signed)
+    # One row for each map, in the colours of its limits.
     for image, maps in enumerate(laid_over):
         low, high = (end.ravel().tolist() for end in limits_of(visible[image], mode, signed=options.signed))
         for slot, limits in enumerate(zip(low, high, strict=True)):
@@ -86,7 +89,7 @@ def rows_of(result: Result, options: DrawOptions) -> Iterator[MapRow]:
 def _fill_around(heat: np.ndarray, region: tuple[Any, ...], value: float) -> np.ndarray:
     """A map with one value outside of a region; as it is where that is all of it."""
     if region == (...,):
-        return heat
+        return heat  # all of it was seen: no copy
     filled = np.full_like(heat, value)
     filled[region] = heat[region]
     return filled
@@ -94,7 +97,7 @@ def _fill_around(heat: np.ndarray, region: tuple[Any, ...], value: float) -> np.
 
 def draw_row(result: Result, row: MapRow, options: DrawOptions, lines: Sequence[str]) -> np.ndarray:
     """One map as a picture of its own, with its colour bar, and lines of text below."""
-    choices = {} if options.width is None else {"width": options.width}
+    choices = {} if options.width is None else {"width": options.width}  # each modality has a width of its own
     return modality_of(result.images).draw(
         result.images[row.image],
         row.heat,
@@ -117,7 +120,9 @@ def is_on_pictures(result: Result) -> bool:
 
 def title_of(result: Result, row: MapRow) -> str:
     """The title of a map; after a tab what is not to be cut off where a long name is shortened."""
+    # The rows of signals and volumes are not headed by what they show, so that they name it.
     which = "" if is_on_pictures(result) or len(result.images) == 1 else f"image {row.image}: "
+    # The probability is what follows the last space.
     title = "\t".join(result.title(row.image, row.slot).rsplit(" ", 1))
     low, high = row.limits
     return which + title + ("" if low < high else " (empty map)")

@@ -22,7 +22,7 @@ from keras_cam.explainer.diagnosis import ALARMS, diagnose
 from keras_cam.explainer.ensemble import MapEnsemble
 from keras_cam.explainer.inputs import Inputs, load_inputs
 from keras_cam.explainer.map_function import Maps, check_finite
-from keras_cam.imaging.display import show_together
+from keras_cam.imaging.display import merge_display_images
 from keras_cam.imaging.fit import FITS
 from keras_cam.methods import METHODS, Method, find_method
 from keras_cam.model.cut import describe
@@ -211,7 +211,7 @@ class Explainer:
             logits=found.logits,
             probabilities=found.predictions,
             bias=found.bias,
-            images=show_together(shown),
+            images=merge_display_images(shown),
             method=self._method,
             layer=self._mapper.layer,
             head=self.head.words,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_cam.errors import InvalidImageError
-from keras_cam.imaging.display import DisplayImages, shown
+from keras_cam.imaging.display import DisplayImages, make_display_images
 from keras_cam.imaging.fit import FITS, fit_image
 from keras_cam.imaging.load import Images, load_images, to_input
 from keras_cam.model.cut import Cut, image_shape, reads_channels_first
@@ -52,7 +52,7 @@ class Inputs:
             return DisplayImages(tuple(each.astype(np.float32) for each in images))
         if not self._as_pictures:
             images = [bands.mean(axis=-1, keepdims=True) for bands in images]
-        return shown(images, value_range)
+        return make_display_images(images, value_range)
 
     @property
     def _as_pictures(self) -> bool:

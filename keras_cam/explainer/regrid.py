@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_cam.imaging.resample import linear_weights
 from keras_cam.model.grid import Grid
-from keras_cam.model.receptive_field import Axis
 
 Move = tuple[float, float]  # (scale, shift): a pixel p of the image lies at scale * p + shift in the moved image
 
@@ -31,7 +31,8 @@ def regrid(
     for index, (before, after) in enumerate(zip(source.axes, target.axes, strict=True)):
         scale, shift = (1.0, 0.0) if moves is None else moves[index]
         places = scale * (after.offset + after.stride * np.arange(after.length)) + shift
-        maps = np.moveaxis(np.tensordot(maps, _shares(before, places), axes=(first + index, 0)), -1, first + index)
+        weights = linear_weights(places, before.length, before.offset, before.stride)
+        maps = np.moveaxis(np.tensordot(maps, weights, axes=(first + index, 0)), -1, first + index)
         inside = (places > -1) & (places < source.image[index]) if moves is not None else np.ones(len(places), bool)
         covered = covered[..., None] & inside
     return maps.astype("float32"), covered
@@ -44,13 +45,6 @@ def moved_images(images: np.ndarray, moves: Sequence[Move]) -> np.ndarray:
             continue
         length = images.shape[1 + index]
         places = (np.arange(length) - shift) / scale
-        shares = _shares(Axis(length), places)
-        images = np.moveaxis(np.tensordot(images, shares, axes=(1 + index, 0)), -1, 1 + index)
+        weights = linear_weights(places, length)
+        images = np.moveaxis(np.tensordot(images, weights, axes=(1 + index, 0)), -1, 1 + index)
     return images
-
-
-def _shares(axis: Axis, places: np.ndarray) -> np.ndarray:
-    """(cells, places): how much of each cell a linear reading at places in pixels takes."""
-    cells = np.clip((places - axis.offset) / axis.stride, 0, axis.length - 1)
-    away = np.abs(cells[None] - np.arange(axis.length)[:, None])
-    return np.maximum(1 - away, 0).astype("float32")

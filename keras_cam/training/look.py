@@ -95,16 +95,34 @@ class Look:
             self.__dict__.pop(name, None)
 
     def by_class(self) -> dict[int, np.ndarray]:
-        """The rows of each true class; all rows under -1 where no class is known."""
+        """Sort the probes by their true class.
+
+        Returns:
+            The rows of each class; those of probes whose class is not known under -1.
+        """
         labels = np.array([-1 if label is None else label for label in self.watched.labels])
         return {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
 
     def predicted(self, row: int) -> int:
-        """The most probable class of a probe."""
+        """Say which class of a probe is the most probable.
+
+        Args:
+            row: which probe.
+
+        Returns:
+            The class index.
+        """
         return int(self.result.logits[row].argmax())
 
     def slots(self, row: int) -> list[int]:
-        """Which maps of a probe there are: each class once."""
+        """Say which maps of a probe there are.
+
+        Args:
+            row: which probe.
+
+        Returns:
+            The slots of its maps, each class once.
+        """
         first: dict[int, int] = {}
         for slot, index in enumerate(self.result.class_indices[row].tolist()):
             first.setdefault(index, slot)
@@ -120,7 +138,14 @@ class Look:
         return sorted(slots, key=lambda slot: (classes[slot] not in first, -p[classes[slot]]))[:ON_CARD]
 
     def measured(self, row: int) -> int:
-        """The slot of the map that is held against the object: the true class's where it is mapped, else the first."""
+        """Say which map is held against the object.
+
+        Args:
+            row: which probe.
+
+        Returns:
+            The slot of the true class's map where there is one, else of the first.
+        """
         classes, label = self.result.class_indices[row], self.watched.labels[row]
         return 0 if label is None or label not in classes else int(np.argmax(classes == label))
 
@@ -132,7 +157,14 @@ class Look:
         return probe_card(self.result.images[row], maps, (low, high), self.caption(row), wrong=wrong)
 
     def caption(self, row: int) -> list[str]:
-        """What stands below a probe: when, true class, predicted class, probability, and whether the map is empty."""
+        """Write what stands below a probe: when, true class, predicted class, probability, whether the map is empty.
+
+        Args:
+            row: which probe.
+
+        Returns:
+            The lines.
+        """
         result, label, predicted = self.result, self.watched.labels[row], self.predicted(row)
         group = self.watched.groups[row]
         first = f"{self.unit} {self.step}" + (f", {group}" if group else "")

@@ -189,7 +189,7 @@ class Explainer:
         parts, grids, shown, fed = [], list[Grid | None](), [], (np.inf, -np.inf)
         for inputs in loaded:
             indices = resolve_classes(classes, len(inputs), self.names)
-            shown.append(inputs.shown(self.value_range))
+            shown.append(inputs.display_images(self.value_range))
             for part, batch in inputs.batches(self.batch_size, self.preprocess):
                 image = batch[self.head.cut.image_input]
                 fed = min(fed[0], float(image.min())), max(fed[1], float(image.max()))

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from keras_cam import METHODS, Explainer, explain
-from keras_cam.explainer.cache import KEPT
+from keras_cam.explainer.cache import CACHE_SIZE
 from keras_cam.explainer.map_function import map_function_of
 from keras_cam.methods import find_method
 
@@ -141,9 +141,9 @@ def test_functions_of_the_moment_are_let_go(network):
 
     function = map_function_of(network, find_method(masked, {}), {})
     inputs, classes = [IMAGES], np.zeros((2, 1), "int32")
-    for _ in range(KEPT + 3):
+    for _ in range(CACHE_SIZE + 3):
         function(inputs, classes)
-    assert len(function._pieces) == KEPT
+    assert len(function._pieces) == CACHE_SIZE
 
 
 @pytest.mark.parametrize("method", ["score_cam", "ss_cam", "is_cam"])

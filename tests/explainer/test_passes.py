@@ -126,7 +126,7 @@ def test_parts_of_classes_are_traced_once(network):
         explainer = Explainer(network, method=method, batch_size=3, **options)
         for classes in ([0, 1, 2], [0, 1, 2, 3], "all", [1, 2]):
             explainer(IMAGES, classes)
-        function = explainer._mapper.functions[0]
+        function = explainer._ensemble.functions[0]
         compiled = (function._some_of_read, function._some, function._read, *function._pieces.values())
         assert {one.traces for one in compiled} <= {0, 1} and sum(one.traces for one in compiled) >= 2
 

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_cam.errors import CAMWarning, InvalidDataError
-from keras_cam.explainer.datasets import is_instance_of
+from keras_cam.explainer.datasets import is_instance_of, is_pydataset, num_batches_of
 from keras_cam.imaging.load import load_images
 from keras_cam.probes.directory import PictureDirectory, find_pictures
 from keras_cam.probes.labels import class_labels, labels_wanted
@@ -75,7 +76,7 @@ class ProbeSource:
             data = (files, files.labels)
         self._data = data
         self._is_said = False
-        self._is_pydataset = is_instance_of(data, "keras", "utils.PyDataset")
+        self._is_pydataset = is_pydataset(data)
         self.in_memory = not self._is_pydataset and (isinstance(data, tuple) or hasattr(data, "shape"))
         if self.in_memory:
             images, labels = _split(data)
@@ -163,7 +164,7 @@ class ProbeSource:
     def ends(self) -> bool:
         """Whether the data are known to come to an end."""
         if self.in_memory or self._is_pydataset:
-            return self.in_memory or self._num_batches is not None
+            return self.in_memory or num_batches_of(self._data) is not None
         try:
             return len(self._data) >= 0
         except (TypeError, NotImplementedError):  # an endless tf.data.Dataset, or one that does not know
@@ -223,18 +224,9 @@ class ProbeSource:
         if not self._is_pydataset:
             yield from self._data
             return
-        number = self._num_batches
+        number = num_batches_of(self._data)
         order = itertools.count() if number is None else generator.permutation(number).tolist()
         yield from (self._data[index] for index in order)
-
-    @property
-    def _num_batches(self) -> int | None:
-        """Of a PyDataset; None where it never ends."""
-        try:
-            number: int | None = self._data.num_batches
-        except NotImplementedError:  # as Keras has it: no word on the end means that there is none
-            return None
-        return number
 
 
 def _of_samples(samples: list[tuple[np.ndarray, int | None]]) -> Probes:
@@ -245,11 +237,10 @@ def _of_samples(samples: list[tuple[np.ndarray, int | None]]) -> Probes:
 
 def _split(element: Any) -> tuple[Any, Any]:
     """Images and labels of what Keras would take as one batch."""
-    if isinstance(element, tuple | list):
-        if not 1 <= len(element) <= 3:
-            raise InvalidDataError(f"No probes can be taken from {len(element)} things at once. {WANTED}")
-        return element[0], element[1] if len(element) > 1 else None
-    return element, None
+    if isinstance(element, tuple | list) and not 1 <= len(element) <= 3:
+        raise InvalidDataError(f"No probes can be taken from {len(element)} things at once. {WANTED}")
+    images, labels, _ = keras.utils.unpack_x_y_sample_weight(element)
+    return images, labels
 
 
 def _words(images: Any) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -14,7 +13,6 @@ import numpy as np
 from keras_cam.errors import CAMError, CAMWarning
 from keras_cam.explainer.explainer import Explainer
 from keras_cam.explainer.inputs import Inputs
-from keras_cam.imaging.display import DisplayImages
 from keras_cam.methods import find_method
 from keras_cam.probes.probe_set import ProbeImages, ProbeSet
 from keras_cam.results.explanation import Explanation
@@ -39,7 +37,7 @@ class ProbeExplainer:
         watching.prepare(self._explainer)
         # A method that runs the model many times would take several times as long with the further images.
         self._compares = watching.further is not None and find_method(options.get("method", "auto"), {}).compiled
-        self._prepared: tuple[ProbeImages, _Prepared] | None = None
+        self._loaded: tuple[ProbeImages, Inputs] | None = None
         self._further: tuple[Explainer, ProbeImages, Inputs] | None = None
 
     def look(self, step: int, unit: str, last: PreviousLook | None) -> Look:
@@ -54,11 +52,11 @@ class ProbeExplainer:
             The look.
         """
         explainer, watched = self._explainer, self._watching.watched(self._explainer)
-        if self._prepared is None or self._prepared[0] is not watched:
+        if self._loaded is None or self._loaded[0] is not watched:
             (inputs,) = explainer.load(watched.images)
-            self._prepared = watched, _Prepared(**{each.name: getattr(inputs, each.name) for each in fields(inputs)})
+            self._loaded = watched, inputs.cached()
         explainer.refresh()
-        result = explainer.explain_loaded([self._prepared[1]], self._watching.columns(watched, explainer))
+        result = explainer.explain_loaded([self._loaded[1]], self._watching.columns(watched, explainer))
         return look_at(result, watched, step, unit, last, self._of_further_images())
 
     def _of_further_images(self) -> Explanation | None:
@@ -92,23 +90,3 @@ class ProbeExplainer:
         labels = [self._watching.further.labels[row] for row in found]
         watched = ProbeImages([images[row] for row in found], labels, [""] * len(found), [None] * len(found))
         return explainer, watched, Inputs(inputs.cut, "stretch", None, [np.concatenate([*found.values()])], False)
-
-
-@dataclass(frozen=True, eq=False)
-class _Prepared(Inputs):
-    """Inputs whose pictures and batches are made once, for one explainer that comes again and again."""
-
-    made: dict[str, Any] = field(default_factory=dict)
-
-    def shown(self, value_range: tuple[float, float] | None) -> DisplayImages:
-        if "shown" not in self.made:
-            self.made["shown"] = super().shown(value_range)
-        shown: DisplayImages = self.made["shown"]
-        return shown
-
-    def batches(
-        self, batch_size: int, preprocess: Callable[[np.ndarray], Any] | None
-    ) -> Iterator[tuple[slice, list[np.ndarray]]]:
-        if "batches" not in self.made:
-            self.made["batches"] = list(super().batches(batch_size, preprocess))
-        yield from self.made["batches"]

@@ -194,7 +194,7 @@ def test_a_class_that_is_not_there_is_said_before_training(tmp_path):
 def test_every(tmp_path, every, epochs, expected):
     """Three batches an epoch."""
     if expected is None:
-        with pytest.raises(InvalidOptionError, match="every must be a whole number.*'batch'"):
+        with pytest.raises(InvalidOptionError, match=r"every must be a whole number.*'batch'"):
             CAMCallback(data(), tmp_path, every=every)
         return
     fit(eye(), data(), watch(data(), tmp_path, num_probes=1, every=every), epochs=epochs, batch_size=2)

@@ -10,7 +10,6 @@ from keras import layers, ops
 from support import reference, reference_perturbation, reference_pixels, zoo
 from support.zoo_parts import HEIGHT, WIDTH, after_pooling, backbone, chain, dense, gap, under
 from test_methods import REFERENCES, WITHOUT_REFERENCE, far
-from test_zoo import state_of
 
 from keras_cam import METHODS, Explainer, explain, targets
 from keras_cam.errors import InvalidOptionError, UnsupportedModelError
@@ -43,7 +42,7 @@ def few(method):
 def kept_to(method, kind, precision):
     """The maps of three images and classes, once everything else has been seen to."""
     model = model_of(kind, precision)
-    before = state_of(model)
+    before = zoo.state_of(model)
     explainer = Explainer(model, method=method, **few(method))
     three = explainer(IMAGES, [2, 0, 1])
     traces = traces_of(explainer)
@@ -58,7 +57,7 @@ def kept_to(method, kind, precision):
         assert np.isnan(result.bias).all() == (method != "cam")
     np.testing.assert_array_equal(one.class_indices, [[0]])
     assert far(one.maps[0, 0], three.maps[1, 1]) <= PRECISIONS[precision]
-    assert state_of(model) == before
+    assert zoo.state_of(model) == before
     return three.maps
 
 

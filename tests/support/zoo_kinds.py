@@ -170,16 +170,17 @@ KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
 REPRESENTATIVES = {kind: next((name for name in names if name in ZOO), None) for kind, names in KINDS.items()}
 
 
-def by_kind(names=ZOO):
-    """Parametrize a test by models of the zoo: by the representatives, and in the sweep by the others.
-
-    Args:
-        names: the models that the test is about; of a kind whose representative is not among them the first is taken.
-    """
+def representatives_of(names):
+    """Of some models of the zoo, one for each kind: its representative, or the first of them."""
     first = {}
     for name in sorted(names, key=lambda name: name != REPRESENTATIVES[KIND_OF[name]]):
         first.setdefault(KIND_OF[name], name)
-    chosen = set(first.values())
+    return set(first.values())
+
+
+def by_kind(names=ZOO):
+    """Parametrize a test by models of the zoo: by one of each kind, and in the sweep by the others."""
+    chosen = representatives_of(names)
     return pytest.mark.parametrize(
         "name", [name if name in chosen else pytest.param(name, marks=pytest.mark.sweep) for name in names]
     )

@@ -24,6 +24,9 @@ from keras_cam.tensorboard.summary_writer import SummaryWriter
 
 SIZE, CELLS, OFFSET, STRIDE, FIELD = 160, 10, 4.0, 16.0, 47.0
 PLACEMENT = ((OFFSET, STRIDE), (OFFSET, STRIDE))
+HOSTILE = "x <img src=x onerror=alert(2)> \u202e عربي"
+HOSTILE_NAMES = ("<script>alert(1)</script>", "x" * 10240, "دائرة", "🦊 star")
+PROBES, NAN = 6, 5  # of the first runs; the probe with cells that are not numbers
 
 
 def write_run(

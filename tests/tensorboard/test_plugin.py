@@ -370,7 +370,7 @@ def test_the_tab_is_away_where_no_log_is_ours(tmp_path):
 def test_tensorboard_itself_shows_the_tab(tmp_path, flags, prefix, tensorflow):
     write_run(tmp_path / "log" / "a b" / "cam", range(12))
     given = [*flags, f"--path_prefix={prefix}", "--reload_interval=1"]
-    with tensorboard_process(tmp_path / "log", tmp_path / "env", *given, tensorflow=tensorflow) as (address, said):
+    with tensorboard_process(tmp_path / "log", tmp_path / "env", *given, tensorflow=tensorflow) as (address, said, _):
         assert address.endswith(prefix)
         while not json.loads(fetch(f"{address}/data/plugins_listing")[2])["keras_cam"]["enabled"]:
             assert "Traceback" not in "".join(said)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from math import ceil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -23,11 +24,22 @@ SPECIAL_CUTS = ("bold", "italic", "oblique", "mono", "serif", "light", "thin", "
 _told: set[str] = set()  # scripts that were warned of
 
 
-def text_picture(lines: Sequence[str], text_size: int, width: int | None = None) -> np.ndarray:
-    """Dark lines on white: `width` wide and shortened where too long, or by default as wide as the longest.
+class Title(NamedTuple):
+    """A line of a name and a value: where it is too long the name is shortened, and the value kept whole.
 
-    What stands after a tab is kept whole: the ellipsis goes before it.
+    >>> str(Title("red fox", "97.2%"))
+    'red fox 97.2%'
     """
+
+    name: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value}"
+
+
+def text_picture(lines: Sequence[str | Title], text_size: int, width: int | None = None) -> np.ndarray:
+    """Dark lines on white: `width` wide and shortened where too long, or by default as wide as the longest."""
     margin, line_height = text_size // 3, round(text_size * 1.35)
     if width is None:
         width = text_width(lines, text_size)
@@ -42,12 +54,12 @@ def text_picture(lines: Sequence[str], text_size: int, width: int | None = None)
     return np.asarray(paper)
 
 
-def text_width(lines: Sequence[str], text_size: int) -> int:
+def text_width(lines: Sequence[str | Title], text_size: int) -> int:
     """Room for the longest line and a margin on both sides."""
     return ceil(max(_length(drawable(line), text_size) for line in lines)) + 2 * (text_size // 3)
 
 
-def drawable(text: str) -> str:
+def drawable(text: str | Title) -> str:
     """The text as one line of letters that some font has; in place of others the replacement character."""
     whole = " ".join(str(text).split()).encode("utf-8", "replace").decode()
     letters = ""
@@ -85,8 +97,8 @@ def _length(text: str, text_size: int) -> float:
     return sum(_font(path, text_size).getlength(run) for path, run in _runs(text))
 
 
-def _shortened(line: str, text_size: int, width: int) -> str:
-    """The line if it fits in `width` pixels, else what of it does, and an ellipsis: at its end, or before a tab."""
+def _shortened(line: str | Title, text_size: int, width: int) -> str:
+    """The line if it fits in `width` pixels, else what of it does, and an ellipsis: at its end, or before a value."""
     text = drawable(line)
     if _length(text, text_size) <= width:
         return text
@@ -99,10 +111,11 @@ def _shortened(line: str, text_size: int, width: int) -> str:
     return kept + "…" + end
 
 
-def halves(line: str) -> tuple[str, str]:
-    """What of a line may be shortened, and what is kept: all after a tab, with a space before it. Both drawable."""
-    start, _, end = line.rpartition("\t")
-    return (drawable(start), f" {drawable(end)}") if start else (drawable(end), "")
+def halves(line: str | Title) -> tuple[str, str]:
+    """What of a line may be shortened, and what is kept: a value, with a space before it. Both drawable."""
+    if isinstance(line, Title) and line.name:
+        return drawable(line.name), f" {drawable(line.value)}"
+    return drawable(line), ""
 
 
 @lru_cache(maxsize=4096)

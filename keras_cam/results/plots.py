@@ -15,7 +15,7 @@ from keras_cam.drawing.layout import caption, contact_sheet, scale_to_width
 from keras_cam.drawing.modalities import PICTURES, Modality, modality_of
 from keras_cam.drawing.notebook import html
 from keras_cam.drawing.overlay import overlay
-from keras_cam.drawing.text import checked_text_size
+from keras_cam.drawing.text import Title, checked_text_size
 from keras_cam.errors import InvalidOptionError
 from keras_cam.imaging.normalize import common_mode, limits_of
 from keras_cam.results.localization import Localized
@@ -251,7 +251,7 @@ class Drawn(Localized):
             return None
         some = self.first(max(1, NOTEBOOK_MAPS // self.class_indices.shape[1]))
         width = self._manner.notebook_width
-        lines = [self._line(row).replace("\t", " ") for row in some._rows()]
+        lines = [str(self._line(row)) for row in some._rows()]
         rows = []
         for image, panels in enumerate(some.panels(width=width, titles=False)):
             plain = (
@@ -262,11 +262,11 @@ class Drawn(Localized):
         more = [f"and {rest} more images: result.sheet(), result.plot()"] if rest else []
         return html(repr(self), rows, [*more, *(finding.words for finding in self.diagnosis)])
 
-    def _line(self, row: Row) -> str:
-        """The caption of a map; after a tab what is not to be cut off where a long name is shortened."""
+    def _line(self, row: Row) -> Title:
+        """The caption of a map."""
         which = "" if self._pictures or len(self.images) == 1 else f"image {row.image}: "
-        title = "\t".join(self.title(row.image, row.slot).rsplit(" ", 1))
-        return which + title + ("" if row.span[0] < row.span[1] else " (empty map)")
+        name, _, value = self.title(row.image, row.slot).rpartition(" ")
+        return Title(which + name, value + ("" if row.span[0] < row.span[1] else " (empty map)"))
 
     def _rows(
         self,

@@ -48,12 +48,12 @@ def find_pictures(directory: str | os.PathLike[str]) -> PictureDirectory:
     """
     root = Path(directory)
     classes = sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".") if root.is_dir() else []
-    found = [sorted(path for path in each.rglob("*") if path.suffix.lower() in PICTURES) for each in classes]
-    paths = [path for each in found for path in each]
+    found = [sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES) for folder in classes]
+    paths = [path for pictures in found for path in pictures]
     if not paths:
         raise InvalidDataError(
             f"Probes are taken from a directory with a subdirectory of pictures for each class. Received: "
             f"{os.fspath(directory)!r}, {'which has none' if root.is_dir() else 'which is no directory'}."
         )
-    labels = np.repeat(np.arange(len(classes)), [len(each) for each in found])
-    return PictureDirectory(paths, labels.astype(np.int64), tuple(each.name for each in classes))
+    labels = np.repeat(np.arange(len(classes)), [len(pictures) for pictures in found])
+    return PictureDirectory(paths, labels.astype(np.int64), tuple(folder.name for folder in classes))

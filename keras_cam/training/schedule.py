@@ -30,14 +30,12 @@ class Schedule:
     """
 
     def __init__(self, every: int | str, max_share: float | None) -> None:
-        said = EVERY.fullmatch(every.strip()) if isinstance(every, str) else None
-        if said is not None:
-            self.every, self.unit = int(said[1]), said[2].lower()
+        words = EVERY.fullmatch(every.strip()) if isinstance(every, str) else None
+        if words is not None:
+            self.every, self.unit = int(words[1]), words[2].lower()
         else:
-            self.every, self.unit = (
-                whole_number("every", every, besides=", of epochs, or words such as '100 batches'"),
-                "epoch",
-            )
+            self.every = whole_number("every", every, besides=", of epochs, or words such as '100 batches'")
+            self.unit = "epoch"
         if max_share is not None and not 0 < max_share <= 1:
             raise InvalidOptionError(f"max_share must be above 0 and at most 1, or None. Received: {max_share!r}.")
         self.max_share = max_share
@@ -45,7 +43,7 @@ class Schedule:
 
     def begin(self) -> None:
         """Start the account of a new training."""
-        self._started, self._spent, self._latest = time.perf_counter(), 0.0, 0.0
+        self._started, self._spent, self._latest = time.perf_counter(), 0.0, 0.0  # seconds
         self._is_first = True  # nothing has ended yet
         self.is_late = False
 

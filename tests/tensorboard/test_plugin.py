@@ -13,6 +13,7 @@ from support.tensorboard_server import (
     PNG,
     Client,
     fetch,
+    half_precision,
     has_data_server,
     maps_of,
     probe_of,
@@ -107,7 +108,7 @@ def test_half_precision_maps_and_maps_of_changing_classes_arrive_as_float32(tmp_
     writer = SummaryWriter(str(tmp_path / "cam"))
     tag = records.tag_of("probe_00", records.MAPS)
     for step, classes in ((0, (1,)), (1, (3, 1, 2))):
-        writer.record(tag, records.MAPS, records.encode_maps(maps_of(step, classes), "<f2"), step=step)
+        writer.record(tag, records.MAPS, half_precision(maps_of(step, classes)), step=step)
     writer.close()
     with serving(tmp_path, loader) as tab:
         header, grids = unpack(tab.ask("maps", run="cam", probe="probe_00").data)

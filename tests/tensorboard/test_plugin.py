@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib import resources
 from types import SimpleNamespace
 
 import numpy as np
@@ -74,6 +76,36 @@ def test_each_route_gives_what_was_written(tmp_path, loader, prefix):
     }
     assert (picture.mimetype, picture.data) == ("image/png", PNG + b"0")
     assert all(reply.headers["X-Content-Type-Options"] == "nosniff" for reply in (maps, picture))
+
+
+def keys_of(reply):
+    """All keys of a reply, each behind those above it; what a reply calls by names of its own is data."""
+    if isinstance(reply, list):
+        return set().union(*map(keys_of, reply))
+    if not isinstance(reply, dict):
+        return set()
+    inner = {key: [] if key in ("names", "numbers") else value for key, value in reply.items()}
+    if "measures" in reply:
+        inner["measures"] = list(reply["measures"].values())
+    return {*reply, *(f"{key}.{below}" for key, value in inner.items() for below in keys_of(value))}
+
+
+def test_the_page_about_the_routes_has_each_of_them_and_all_that_it_answers(tmp_path):
+    page = (resources.files("keras_cam.tensorboard") / "http_api.md").read_text("utf-8")
+    sections = dict(re.findall(r"(?ms)^## `/data/plugin/keras_cam/([a-z]+)[^`]*`$(.*?)(?=^## )", page))
+    writer = SummaryWriter(str(tmp_path / "cam"))
+    write_step(writer, 0, picture=PNG)
+    measures = {"energy_inside": {"label": "energy", "about": "inside"}}
+    writer.record(records.EPOCHS_TAG, records.EPOCHS, records.encode_epoch(1, [probe_of()], measures=measures), step=1)
+    writer.close()
+    with serving(tmp_path) as tab:
+        replies = {"runs": tab.json("runs"), "epochs": tab.json("epochs", run="cam")}
+        replies["maps"], _ = unpack(tab.ask("maps", run="cam", probe="probe_00").data)
+    routes = {route.strip("/") for route in CAMPlugin(SimpleNamespace(data_provider=None)).get_plugin_apps()}
+    assert set(sections) == {route for route in routes if "." not in route} == {*replies, "picture"}
+    for route, reply in replies.items():
+        example = json.loads(re.search(r"(?s)```json\n(.*?)```", sections[route])[1])
+        assert keys_of(example) == keys_of(reply)
 
 
 @LOADERS

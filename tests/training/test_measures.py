@@ -2,16 +2,19 @@
 
 import csv
 import os
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from support.callback_models import NAMES, SIZE, events, eye, fit, scalar, spots, strings, words
+from support.callback_models import NAMES, SIZE, events, eye, fit, scalar, spots, strings, watch, words
 from support.looks import GRID, blob, look_at_maps
 from support.trainings import colours, network, summaries, train
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from keras_cam import CAMCallback
-from keras_cam.tensorboard.records import EPOCHS_TAG, decode_epoch
+from keras_cam.tensorboard.records import EPOCHS_TAG, OBJECT_MAP, decode_epoch
+from keras_cam.training.measures import MEASURES, Measure
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is zero everywhere")  # black pictures with one colour
 
@@ -221,3 +224,60 @@ def test_a_model_that_ends_in_logits_has_probabilities(tmp_path, units):
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     truth = probabilities[np.arange(24), callback._probe_set.chosen.labels].mean()
     assert summaries(tmp_path / "cam")["cam/probability_of_true_class", 0] == pytest.approx(truth, abs=1e-5)
+
+
+# one row, one scalar
+
+
+def test_a_row_is_all_that_a_new_scalar_takes(tmp_path, monkeypatch):
+    """It is in the scalars with its words, in the logs, and in the records with its label and the map it is about."""
+    words = "Share of the heat in the hottest cell."
+    peak = Measure("peak", words, "hottest cell", lambda look: look.shares.max(axis=(1, 2)), logged="val_cam_peak")
+    monkeypatch.setitem(MEASURES, "peak", peak)
+    looks = []
+    history = fit(eye(), data(), watch(data(), tmp_path, on_look=looks.append), epochs=2).history
+    assert history["val_cam_peak"] == pytest.approx([1 / 16] * 2)
+    assert looks[1].numbers["peak"] == pytest.approx([1 / 16] * 3)
+    assert scalar(tmp_path / "cam", "cam/peak") == pytest.approx({0: 1 / 16, 1: 1 / 16})
+    assert descriptions(tmp_path / "cam")["cam/peak"] == words
+    record = decode_epoch(strings(tmp_path / "cam", EPOCHS_TAG)[1])
+    assert record["measures"]["peak"] == {"label": "hottest cell", "about": "heat"}
+    assert [probe["numbers"]["peak"] for probe in record["probes"]] == pytest.approx([1 / 16] * 3)
+
+
+def test_a_row_about_objects_is_logged_with_boxes_and_written_for_each_class(tmp_path, monkeypatch):
+    numbers = {"about": OBJECT_MAP, "logged": "val_cam_hit"}
+    monkeypatch.setitem(MEASURES, "hit", Measure("hit", "A hit.", "hit", lambda look: np.arange(3.0), **numbers))
+    history = fit(eye(), data(), watch(data(), tmp_path, boxes=BOXES)).history
+    assert history["val_cam_hit"] == [1] and "val_cam_concentration" not in history
+    by_class = {tag: value for tag, _, value in events(tmp_path / "cam", "cam_by_class/hit")}
+    assert by_class == {f"cam_by_class/hit/{c}_{NAMES[c]}": c for c in range(3)}
+
+
+def test_every_row_is_written_and_all_that_is_written_is_a_row(tmp_path):
+    source = spots(PLACES * 2, [0, 1, 2] * 2), np.arange(6) % 3
+    fit(eye(), data(), watch(source, tmp_path, boxes=BOXES * 2), epochs=2)
+    assert all(name == row.name for name, row in MEASURES.items())
+    words = {tag: said for tag, said in descriptions(tmp_path / "cam").items() if "probe" not in tag}
+    assert words == {f"cam/{name}": row.words for name, row in MEASURES.items()}
+    record = decode_epoch(strings(tmp_path / "cam", EPOCHS_TAG)[1])
+    assert set(record["measures"]) == set(MEASURES) - {"agreement"}, "which is about all probes together"
+    assert all(set(probe["numbers"]) == set(record["measures"]) for probe in record["probes"])
+
+
+def test_the_page_about_the_callback_has_the_same_table():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text("utf-8")
+    table = page.partition("| scalar | in the logs | |\n| --- | --- | --- |\n")[2].partition("\n\n")[0]
+    rows = [(row.name, f"`{row.logged}` " if row.logged else "", row.words) for row in MEASURES.values()]
+    assert table.splitlines() == [f"| `cam/{name}` | {logged}| {words} |" for name, logged, words in rows]
+
+
+def descriptions(directory):
+    """What TensorBoard shows behind the (i) of each card."""
+    found = {}
+    for path in directory.iterdir():
+        for event in EventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                if value.tag.startswith("cam/"):
+                    found.setdefault(value.tag, value.metadata.summary_description)
+    return found

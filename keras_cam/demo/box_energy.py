@@ -40,6 +40,7 @@ def pixels_in_boxes(boxes: np.ndarray, size: int, *, margin: int = CELL) -> np.n
     """
     pixel = np.arange(size)
     left, top, right, bottom = (boxes[:, side, np.newaxis] for side in range(4))
+    # A box of zeros is none: it has no width.
     columns = (pixel >= left - margin) & (pixel < right + margin) & (right > left)
     rows = (pixel >= top - margin) & (pixel < bottom + margin)
     return rows[:, :, np.newaxis] & columns[:, np.newaxis, :]

@@ -82,6 +82,7 @@ def _cards(explainer: Explainer, shapes: Shapes, chosen: np.ndarray) -> list[np.
     """Each picture beside its map, with the class that it is taken for and where the map lies below."""
     result = explainer(shapes.images[chosen])
     placed = np.stack([maps[0] for maps in result.heatmaps(None)])
+    # Below each picture where the map lies, in words; at the tag where there is one.
     on_object = energy_in_boxes(placed, shapes.boxes[chosen])
     on_tag = energy_in_boxes(placed, shapes.tag_boxes[chosen])
     cards = []

@@ -72,6 +72,7 @@ class DemoResult:
             "            on the object  on the tag     with tag  without",
         ]
         for name in CLASS_NAMES:
+            # Each share beside that of an even map; "-" where no picture of the class has a tag.
             on_object = f"{self.object_share[name]:.0%} ({self.object_area[name]:.0%})"
             on_tag = f"{self.tag_share[name]:.0%} ({self.tag_area[name]:.0%})" if self.tag_area[name] else "-"
             accuracy, untagged = f"{self.accuracy[name]:.0%}", f"{self.accuracy_untagged[name]:.0%}"

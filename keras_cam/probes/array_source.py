@@ -69,12 +69,14 @@ class ArraySource:
         Raises:
             InvalidImageError: an image that cannot be fed, such as one with NaN.
         """
+        # Images are read one by one where they are chosen: the data may lie on disk.
         generator = np.random.default_rng(seed)
         drawn, comparison = draw_indices(
             self._labels, len(self), num_probes, generator, num_comparison=num_comparison, preferred=preferred
         )
         # Copies: a view would hold all of the data.
         probes = [np.array(image) for image in load_images(self._at(drawn))[0]]
+        # Comparison images of a directory stay paths: those that cannot be read are passed over later.
         others = self._at(comparison)
         if not self._is_directory:
             others = [np.array(to_numpy(image)) for image in others]

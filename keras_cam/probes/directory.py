@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_cam.errors import InvalidDataError
 
+# What PIL reads of what people have; keras.utils.image_dataset_from_directory takes the first five.
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
@@ -46,6 +47,7 @@ def find_pictures(directory: str | os.PathLike[str]) -> PictureDirectory:
     Raises:
         InvalidDataError: no directory, or no picture in any subdirectory.
     """
+    # Each directory with its pictures, in the order of names: that is the order of the classes.
     root = Path(directory)
     classes = sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".") if root.is_dir() else []
     found = [sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES) for folder in classes]
@@ -55,5 +57,6 @@ def find_pictures(directory: str | os.PathLike[str]) -> PictureDirectory:
             f"Probes are taken from a directory with a subdirectory of pictures for each class. Received: "
             f"{os.fspath(directory)!r}, {'which has none' if root.is_dir() else 'which is no directory'}."
         )
+    # The class of a picture is the place of its directory; one without pictures counts too.
     labels = np.repeat(np.arange(len(classes)), [len(pictures) for pictures in found])
     return PictureDirectory(paths, labels.astype(np.int64), tuple(folder.name for folder in classes))

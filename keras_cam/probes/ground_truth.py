@@ -44,6 +44,7 @@ def ground_truth_of(
     Raises:
         InvalidDataError: more or fewer entries than images, a box outside its picture, or a mask of another size.
     """
+    # Only the entries of these pictures are read: masks may lie on disk.
     _checked_entries(boxes, masks, count)
     if masks is not None:
         return [
@@ -74,6 +75,7 @@ def has_object(boxes: Any, masks: Any, count: int) -> np.ndarray | None:
     entries = _checked_entries(boxes, masks, count)
     if masks is None:
         return np.array([entry is not None and (isinstance(entry, Box) or len(entry) > 0) for entry in entries], bool)
+    # Masks of any other type may be read from disk, all of them here.
     if type(masks) is list or type(masks) is np.ndarray:
         return np.array([np.any(mask) for mask in entries], bool)
     return None
@@ -89,7 +91,7 @@ def energy_inside(heatmap: np.ndarray, truth: GroundTruth) -> float:
     Returns:
         0 to 1; NaN where the map has no heat.
     """
-    heat = np.maximum(heatmap, 0)
+    heat = np.maximum(heatmap, 0)  # what speaks against the class lies nowhere
     total = float(heat.sum())
     return float(heat[truth.mask].sum()) / total if total else math.nan
 
@@ -120,6 +122,7 @@ def iou(heatmap: np.ndarray, truth: GroundTruth) -> float:
     heat = np.maximum(heatmap, 0)
     if not heat.any():
         return math.nan
+    # The protocol of CAM's paper: a box round the largest part above a fifth of the maximum.
     return best_iou(find_boxes(heat / heat.max()), truth.boxes) or 0.0
 
 
@@ -138,11 +141,12 @@ def _from_boxes(entry: Any, size: tuple[int, ...], index: int) -> GroundTruth | 
     boxes = as_boxes(entry)
     if not boxes:
         return None
+    # Several boxes are one object: their pixels together. What lies outside the picture is cut off.
     mask = np.zeros(size, bool)
     for box in boxes:
         left, top, right, bottom = (round(edge) for edge in box)
         mask[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = True
-    if not mask.any():
+    if not mask.any():  # shares of the picture's size instead of pixels, say
         raise InvalidDataError(
             f"boxes[{index}] must cover some of its picture of {size[1]} x {size[0]} pixels. Received: "
             f"{entry!r}. Give (left, top, right, bottom) in pixels of the picture."
@@ -156,6 +160,6 @@ def _from_mask(mask: np.ndarray, size: tuple[int, ...], index: int) -> GroundTru
         raise InvalidDataError(f"masks[{index}] must have the size {size} of its picture. Received: {mask.shape}.")
     if not mask.any():
         return None
-    rows, columns = np.nonzero(mask)
+    rows, columns = np.nonzero(mask)  # one box round all of it, for the overlap
     box = Box(int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
     return GroundTruth(mask != 0, (box,))

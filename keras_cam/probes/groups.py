@@ -70,6 +70,7 @@ def groups_of(data: Any, boxes: Any, masks: Any) -> list[Group]:
     """
     if boxes is not None and masks is not None:
         raise InvalidOptionError("Give boxes= or masks=, not both: they say the same.")
+    # Data without names are one group, whose name is empty.
     by_name = {str(name): part for name, part in data.items()} if isinstance(data, Mapping) else {"": data}
     if not by_name:
         raise InvalidDataError("No probes can be taken from a dict without groups. Give data by name.")
@@ -78,6 +79,7 @@ def groups_of(data: Any, boxes: Any, masks: Any) -> list[Group]:
         Group(name, source, _part_of(boxes, name, data), _part_of(masks, name, data))
         for name, source in sources.items()
     ]
+    # The place of an image among the data is known only where they can be had in any order.
     for group in groups:
         if group.knows_objects and not group.is_in_memory:
             raise InvalidDataError(

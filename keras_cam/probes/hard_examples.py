@@ -15,7 +15,7 @@ from keras_cam.probes.labels import check_labels
 from keras_cam.probes.selection import Selection
 from keras_cam.probes.source import ProbeSource
 
-AT_ONCE = 32
+AT_ONCE = 32  # images explained together
 
 
 class Example(NamedTuple):
@@ -71,6 +71,7 @@ def _examples(explainer: Explainer, source: ProbeSource, seed: int) -> Iterator[
             raise InvalidDataError("probes='worst' looks for wrong predictions. Give labelled data: (x, y).")
         check_labels(np.array(labels), explainer.num_classes)
         result = explainer(list(images))
+        # How much likelier than the true class the network holds the likeliest of the others.
         for row, probabilities in enumerate(result.probabilities):
             label = labels[row]
             margin = float(np.delete(probabilities, label).max(initial=-np.inf) - probabilities[label])
@@ -79,6 +80,7 @@ def _examples(explainer: Explainer, source: ProbeSource, seed: int) -> Iterator[
 
 def _batches(source: ProbeSource, seed: int) -> Iterator[list[Any]]:
     samples = source.samples(seed)
+    # Until a batch comes out empty.
     return iter(lambda: list(itertools.islice(samples, AT_ONCE)), [])
 
 

@@ -95,6 +95,7 @@ class ProbeSet:
     def __init__(
         self, data: Any, num_probes: int, probes: str, classes: Any, boxes: Any, masks: Any, seed: int
     ) -> None:
+        # What is wrong with the arguments is said now; data and boxes are looked into by `choose`.
         self._num_probes = whole_number("num_probes", num_probes)
         self._is_worst = one_of("probes", probes, PROBES) == "worst"
         self._classes = list(classes) if isinstance(classes, (list, tuple, range, np.ndarray)) else [classes]
@@ -102,6 +103,7 @@ class ProbeSet:
         groups = groups_of(data, boxes, masks)
         self.class_names = common_class_names(groups)
         self.knows_objects = boxes is not None or masks is not None
+        # Groups whose probes are not chosen yet, with their data; and the others, with probes and comparison images.
         self._names = [group.name for group in groups]
         self._unchosen = {group.name: group for group in groups}
         self._chosen: dict[str, tuple[ProbeImages, ProbeImages]] = {}
@@ -124,7 +126,8 @@ class ProbeSet:
         for group in list(self._unchosen.values()):
             if group.is_in_memory or num_classes is not None:
                 self._chosen[group.name] = self._choose_from(group, num_classes)
-                del self._unchosen[group.name]
+                del self._unchosen[group.name]  # and with it the data
+        # All are there: one list, in the order in which the groups were given.
         if self.chosen is None and not self._unchosen:
             probes, comparison = zip(*(self._chosen[name] for name in self._names), strict=True)
             self.chosen = ProbeImages.joined(probes)
@@ -132,6 +135,7 @@ class ProbeSet:
 
     def prepare(self, explainer: Explainer) -> None:
         """Choose what can only be chosen for a model, and check the classes against those that it has."""
+        # Classes that the model does not have are found with any image, before a data set is read.
         any_image = ProbeImages([np.zeros((1, 1, 1))], [0], [""], [None])
         resolve_classes(self.columns(any_image, explainer), 1, explainer.names)
         self.choose(explainer.num_classes)
@@ -146,6 +150,7 @@ class ProbeSet:
 
     def columns(self, images: ProbeImages, explainer: Explainer) -> Any:
         """Which classes of each image to explain, as `explain` takes them."""
+        # Of an image without a label the true class is hidden, which `resolve_classes` takes for the predicted one.
         unknown = np.array([label is None for label in images.labels])
         labels = np.ma.masked_array([0 if label is None else label for label in images.labels], unknown)
         columns: list[Any] = []
@@ -158,7 +163,7 @@ class ProbeSet:
             elif word != "true":
                 columns.append(wanted)
             elif not unknown.all() or len(self._classes) == 1:
-                columns.append(labels)  # an image without a label has no true class: the predicted one
+                columns.append(labels)
         return columns
 
     def _choose_from(self, group: Group, num_classes: int | None) -> tuple[ProbeImages, ProbeImages]:
@@ -172,6 +177,7 @@ class ProbeSet:
 
 
 def _fingerprint(image: np.ndarray) -> str:
+    # Two images of the same bytes and of another shape or type are not the same.
     digest = hashlib.blake2b(repr((image.shape, image.dtype.str)).encode(), digest_size=8)
     digest.update(np.ascontiguousarray(image).tobytes())
     return digest.hexdigest()

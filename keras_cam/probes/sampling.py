@@ -39,6 +39,7 @@ def draw_indices(
     Returns:
         Indices of the probes in the order of their classes, and of the comparison images.
     """
+    # All images in a drawn order, the preferred ones first: within a class this order counts.
     shuffled = generator.permutation(count)
     if preferred is not None:
         shuffled = shuffled[np.argsort(~preferred[shuffled], kind="stable")]
@@ -95,6 +96,7 @@ def spread_indices(labels: list[int | None], count: int) -> list[int]:
 
 def _make_room(kept: list[Sample], counts: Counter[int | None], label: int | None) -> bool:
     """Drop the last sample of the largest class, if one of class `label` in its place makes the classes more equal."""
+    # It must be two images ahead, or the swap would only turn the inequality round.
     largest, size = max(counts.items(), key=lambda item: item[1])
     if counts[label] + 1 >= size:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_cam.errors import InvalidDataError
@@ -44,11 +45,10 @@ def split_labels(element: Any) -> tuple[Any, Any]:
     Raises:
         InvalidDataError: a tuple of another length.
     """
-    if not isinstance(element, tuple | list):
-        return element, None
-    if not 1 <= len(element) <= 3:
+    if isinstance(element, tuple | list) and not 1 <= len(element) <= 3:
         raise no_probes_in(f"{len(element)} things at once")
-    return element[0], element[1] if len(element) > 1 else None
+    images, labels, _ = keras.utils.unpack_x_y_sample_weight(element)
+    return images, labels
 
 
 def no_probes_in(received: str) -> InvalidDataError:

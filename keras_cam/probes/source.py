@@ -29,6 +29,7 @@ def open_source(data: Any) -> ProbeSource:
     if isinstance(data, (str, os.PathLike)):
         pictures = find_pictures(data)
         return ArraySource((pictures, pictures.labels))
+    # A PyDataset of images may have a shape of its own, and is no array.
     is_pydataset = is_instance_of(data, "keras", "utils.PyDataset")
     if not is_pydataset and (isinstance(data, tuple) or hasattr(data, "shape")):
         return ArraySource(data)

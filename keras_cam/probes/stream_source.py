@@ -71,6 +71,7 @@ class StreamSource:
             InvalidDataError: the data set is empty, or what it gives is not images with class labels.
             InvalidImageError: an image that cannot be fed, such as one with NaN.
         """
+        # All images are read together, spread over the classes; the probes are spread among them once more.
         with _global_random_state_kept():
             generator = np.random.default_rng(seed)
             samples = first_spread(self._samples(generator), num_probes + num_comparison, num_classes)
@@ -115,11 +116,12 @@ class StreamSource:
     def _samples(self, generator: np.random.Generator) -> Iterator[Sample | None]:
         """Go through the data set image by image; None for a batch without any."""
         for batch in self._batches(generator):
+            # One image alone has three axes, a batch of them four.
             images, labels = split_labels(batch)
             if len(getattr(images, "shape", ())) not in (3, 4):
                 raise no_probes_in(f"a data set of {type_and_shape(images)}")
             if 0 in images.shape:
-                yield None
+                yield None  # counts as read, or a data set of empty batches would be read for ever
                 continue
             arrays, is_single = load_images(images)
             if labels is None:
@@ -133,6 +135,7 @@ class StreamSource:
             yield from self._data
             return
         count = self._num_batches
+        # Its batches in an order of our own: `fit` shuffles them too.
         order = itertools.count() if count is None else generator.permutation(count).tolist()
         yield from (self._data[index] for index in order)
 
@@ -162,6 +165,7 @@ def _can_be_read_again(data: Any) -> bool:
 
 
 def _selection(samples: list[Sample]) -> Selection:
+    # In the order of their classes, as for arrays.
     samples = sorted(samples, key=lambda sample: -1 if sample[1] is None else sample[1])
     labels = [label for _, label in samples if label is not None]
     return Selection([np.array(image) for image, _ in samples], np.array(labels, np.int64) if labels else None)

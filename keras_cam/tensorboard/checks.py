@@ -17,6 +17,7 @@ def is_text(value: Any) -> bool:
 
 def are_whole_numbers(values: Any, count: int | None, low: int, high: int) -> bool:
     """Whether values are a list of `count` whole numbers, or of any number of them, in a range."""
+    # By type: JSON's true and false are of a class below int.
     if not isinstance(values, list) or count not in (None, len(values)):
         return False
     return all(type(value) is int and low <= value <= high for value in values)

@@ -139,6 +139,7 @@ def decode_maps(strings: Sequence[bytes]) -> MapsRecord:
     Raises:
         ValueError: anything but a whole record; the message says what is wrong with it.
     """
+    # Each part is checked before the next one is read by it.
     first, numbers = _strings(strings, 2)
     header = _object(first)
     maps = _decode_numbers(numbers, header.get("shape"), header.get("dtype"))
@@ -208,6 +209,7 @@ def decode_epoch(strings: Sequence[bytes]) -> dict[str, Any]:
     Raises:
         ValueError: anything but a whole summary; the message says what is wrong with it.
     """
+    # What is not there is empty, as in logs that were written before it was said; what is there must be whole.
     summary = _object(*_strings(strings, 1))
     epoch, probes, measures = summary.get("epoch"), summary.get("probes"), summary.get("measures", {})
     if (
@@ -241,6 +243,7 @@ def _probe(probe: Any) -> dict[str, Any]:
         raise ValueError("a probe without an id")
     if not are_classes(probe.get("classes")):
         raise ValueError("a probe without classes")
+    # All other parts by their table; what is not in it is left out.
     count = len(probe["classes"])
     parts = {"probe": probe["probe"], "classes": probe["classes"]}
     for name, part in PARTS.items():
@@ -263,7 +266,7 @@ def _strings(strings: Any, count: int) -> list[bytes]:
 def _object(string: bytes) -> Any:
     try:
         found = json.loads(string)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # brackets within brackets, a hundred thousand deep
         raise ValueError("a header that is no JSON") from error
     if not isinstance(found, dict) or found.get("v") != VERSION:
         raise ValueError(f"not of version {VERSION}")

@@ -151,6 +151,7 @@ class CAMCallback(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Look before the first epoch, if that is asked for."""
+        # A training that goes on counts its batches from where the one before it ended.
         is_first = self._epoch is None
         self._epoch = epoch - 1
         self._num_batches = epoch * ((self.params or {}).get("steps") or 0) or self._num_batches
@@ -162,6 +163,7 @@ class CAMCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Look, if it is a batch to look at."""
+        # With `steps_per_execution` several batches end at once.
         before, self._num_batches = self._num_batches, self._num_batches + batch - self._batch
         self._batch = batch
         if self._schedule.is_batch(before, self._num_batches):
@@ -172,6 +174,7 @@ class CAMCallback(keras.callbacks.Callback):
         """Look, if it is an epoch to look at, and add the numbers to the logs."""
         self._epoch = epoch
         self._batch = -1
+        # The last epoch that `fit` plans is always looked at; where it stops early, `on_train_end` looks.
         last = (self.params or {}).get("epochs")
         if self._schedule.is_epoch(epoch, is_last=last is not None and epoch + 1 >= last):
             self._look()

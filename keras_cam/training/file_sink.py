@@ -44,6 +44,7 @@ class FileSink:
 
     def __call__(self, look: Look) -> None:
         """Write a look."""
+        # A training that is interrupted has no end, and would leave no films.
         if not self._written:
             atexit.register(self._end_at_exit)
         for row, card in enumerate(look.cards):
@@ -75,6 +76,7 @@ class FileSink:
             raise InvalidDataError(
                 f"The pictures that were to make a film have been taken away from {str(self._directory)!r}."
             )
+        # Of very many pictures some, evenly; cards may differ in height, where another class has a map.
         kept = np.linspace(0, len(paths) - 1, min(len(paths), FRAMES)).round().astype(int)
         frames = [scale_to_width(load_images(paths[index])[0][0], FILM_WIDTH) for index in kept]
         strip = contact_sheet(frames, min(len(frames), 4))
@@ -97,6 +99,7 @@ class FileSink:
 
 def _save(path: Path, save: Callable[[Path], Any]) -> None:
     """Save a file whole, or leave what was there."""
+    # Written beside it and put in its place when it is whole: a disk may be full.
     part = path.with_name(f".{path.name}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
     try:

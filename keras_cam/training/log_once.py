@@ -53,8 +53,9 @@ class LogOnce:
         except Exception as error:
             if self.on_error == "raise":
                 raise
+            # What comes again at each epoch differs in its number, of an epoch or of a file.
             message = f"{type(error).__name__}: {error}"
-            kind = re.sub(r"\d+", "", f"{where} {message}")  # of whatever epoch
+            kind = re.sub(r"\d+", "", f"{where} {message}")
             if kind not in self._logged:
                 self._logged.add(kind)
                 logger.error(

@@ -121,9 +121,10 @@ class Look:
                 f"CAMCallback draws maps of rows and columns. Received: maps {result.maps.shape} at {result.layer!r}. "
                 "Choose another layer=."
             )
+        # Comparison images can be compared where their maps have as many cells.
         shares = heat_shares(result.maps[:, 0])
         compared = MapShares(shares[:0], result.class_indices[:0, 0])
-        if comparison is not None and comparison.maps.shape[2:] == shares.shape[1:]:  # else of another picture's size
+        if comparison is not None and comparison.maps.shape[2:] == shares.shape[1:]:
             compared = MapShares(heat_shares(comparison.maps[:, 0]), comparison.class_indices[:, 0])
         return cls(step, unit, probes, result, shares, compared, previous)
 
@@ -177,6 +178,7 @@ class Look:
         slots = self.slots(row)
         if len(slots) <= MAPS_ON_CARD:
             return slots
+        # The predicted and the true class before all others.
         classes, p = self.result.class_indices[row], self.result.probabilities[row]
         first = (self.predicted(row), self.probes.labels[row])
         return sorted(slots, key=lambda slot: (classes[slot] not in first, -p[classes[slot]]))[:MAPS_ON_CARD]
@@ -188,6 +190,7 @@ class Look:
 
     def caption(self, row: int) -> list[str]:
         """What stands below a probe: when, true class, predicted class, probability, and whether the map is empty."""
+        # When it was and what is true, and what the model says.
         result, label, predicted = self.result, self.probes.labels[row], self.predicted(row)
         group = self.probes.groups[row]
         first = f"{self.unit} {self.step}" + (f", {group}" if group else "")
@@ -207,6 +210,7 @@ class Look:
 
     def _draw_card(self, row: int) -> np.ndarray:
         maps = np.stack([self.heatmaps[row][slot] for slot in self.card_slots(row)])
+        # One scale for all maps of a card, so that their colours can be compared.
         low, high = (float(end.item()) for end in limits_of(maps.reshape(1, -1)))
         label = self.probes.labels[row]
         wrong = label is not None and label != self.predicted(row)

@@ -52,7 +52,7 @@ def take_measures(look: Look) -> None:
         values = measure.function(look)
         if values is None:
             continue
-        if np.ndim(values):
+        if np.ndim(values):  # one number for each probe
             look.numbers[name] = np.asarray(values)
         if not np.isnan(values).all():
             look.means[name] = float(np.nanmean(values))
@@ -86,11 +86,13 @@ def _probability_of_true_class(look: Look) -> np.ndarray | None:
 def _moved_since_last(look: Look) -> np.ndarray | None:
     if look.previous is None or look.previous.shares.shape != look.shares.shape:
         return None
+    # A probe that is chosen anew shows another picture, which has not moved.
     is_same = np.array(look.probes.fingerprints) == np.array(look.previous.fingerprints)
     return np.where(is_same, statistics.moved_share(look.previous.shares, look.shares), np.nan)
 
 
 def _agreement(look: Look) -> float | None:
+    # A class of which there is one map says nothing.
     by_class = [statistics.agreement(shares) for shares in look.shares_by_class.values()]
     known = [agreement for agreement in by_class if not np.isnan(agreement)]
     return float(np.mean(known)) if known else None

@@ -55,6 +55,7 @@ class ProbeExplainer:
         Returns:
             The look, with its numbers.
         """
+        # Inputs are made once for the same probes; those that are chosen anew at each look are new ones.
         explainer, probes = self._explainer, self._probe_set.probes(self._explainer)
         if self._prepared is None or self._prepared[0] is not probes:
             (inputs,) = explainer.load(probes.images)
@@ -82,6 +83,7 @@ class ProbeExplainer:
         comparison = self._probe_set.comparison
         if comparison is None:
             return None
+        # Each as the model takes it; one of another size than the first would not fit into the batch.
         batches: dict[int, np.ndarray] = {}
         for row, image in enumerate(comparison.images):
             try:

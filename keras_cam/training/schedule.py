@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from keras_cam.errors import InvalidOptionError
 from keras_cam.validation import whole_number
 
+# "100 batches", "1 batch", "2 Epochs"
 EVERY = re.compile(r"([1-9][0-9]*) *(epoch|batch)(?:e?s)?", re.IGNORECASE)
 
 
@@ -61,6 +62,7 @@ class Schedule:
         return self.unit == "batch" and self._is_due(now // self.every > before // self.every)
 
     def _is_due(self, is_its_turn: bool) -> bool:
+        # The first look comes at the first chance: it shows whether all is set up as it was meant.
         is_first, self._is_first = self._is_first, False
         return is_first or (is_its_turn and self._has_time())
 
@@ -87,6 +89,7 @@ class Schedule:
     def _has_time(self) -> bool:
         if self.max_share is None:
             return True
+        # As if this look would take as long as the last one.
         elapsed = time.perf_counter() - self._started
         has = self._spent + self._latest <= self.max_share * (elapsed + self._latest)
         self.is_late = self.is_late or not has

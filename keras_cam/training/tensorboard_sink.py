@@ -81,6 +81,7 @@ class TensorBoardSink:
 
     def _scalars_by_class(self, look: Look, measure: Measure) -> None:
         names = ClassNames(look.result.class_names, look.result.logits.shape[1])
+        # Probes without a label are under no class, and classes without a number have no scalar.
         for label, probes in look.rows_by_label().items():
             numbers = look.numbers[measure.name][probes]
             if label >= 0 and not np.isnan(numbers).all():
@@ -97,12 +98,14 @@ class TensorBoardSink:
         """Write what the CAM tab draws from: a picture where it is a new one, maps, and a summary of all probes."""
         probes = []
         for row, picture in enumerate(look.result.images):
+            # The page asks for pictures and maps of one probe, and for the summaries of all.
             stored = _small_enough(picture)
             self._picture_record(look, row, stored)
             maps = _maps_record(look, row, stored.shape[:2])
             self._writer.record(tag_of(probe_id(row), MAPS), MAPS, encode_maps(maps), step=look.step)
             probe = _probe(look, row, scale=stored.shape[1] / picture.shape[1])
             probes.append({**probe, "picture": self._pictures[row][1]})
+        # The numbers bring their labels along: whoever reads the log may know another table.
         measures = {name: {"label": MEASURES[name].label, "about": MEASURES[name].about} for name in look.numbers}
         summary = encode_epoch(look.step, probes, look.unit, measures)
         self._writer.record(EPOCHS_TAG, EPOCHS, summary, step=look.step)
@@ -146,6 +149,7 @@ def _probe(look: Look, row: int, scale: float) -> dict[str, Any]:
     classes = [int(result.class_indices[row, slot]) for slot in look.slots(row)]
     p = result.probabilities[row]
     top = np.argsort(-p, kind="stable")[:TOP].tolist()
+    # Names of all classes that the page may show; a model may have thousands.
     named = {*classes, *top, predicted, *([] if label is None else [label])}
     truth = look.probes.truths[row]
     return {

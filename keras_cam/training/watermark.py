@@ -24,9 +24,11 @@ def watermark(look: Look) -> str | None:
     Returns:
         The warning, or None.
     """
+    # The maps of each class, and last all of them.
     groups = {f"of {look.result.class_name(index)!r}": shares for index, shares in look.shares_by_class.items()}
     groups["of all classes"] = np.concatenate(list(groups.values()))
     for whose, group in groups.items():
+        # Of those that have any heat: how alike they are, how small, how far outside.
         shares = group[~np.isnan(group).any(axis=(1, 2))]
         if len(shares) < FEWEST:
             continue
@@ -43,6 +45,7 @@ def watermark(look: Look) -> str | None:
 
 def _hottest_place(shares: np.ndarray) -> str:
     """Where in the pictures maps are hottest in the mean, in words."""
+    # By thirds of the height and of the width.
     size = shares.shape[1:]
     row, column = np.unravel_index(int(shares.mean(axis=0).argmax()), size)
     down, right = (row + 0.5) / size[0], (column + 0.5) / size[1]

@@ -91,13 +91,13 @@ class DemoResult:
 
     def _next_steps(self) -> list[str]:
         log_dir = shlex.quote(str(self.log_dir))
-        other = "keras-cam demo" if self.honest else "keras-cam demo --honest"
+        counterpart = "keras-cam demo" if self.honest else "keras-cam demo --honest"
         return [
             f"  where it looks     {self.picture}",
             f"  while it learned   {self.filmstrip}",
             f"  in TensorBoard     tensorboard --logdir {log_dir} --samples_per_plugin images=1000",
             "                     then the tab CAM",
-            f"  to compare         {other}",
+            f"  to compare         {counterpart}",
         ]
 
 

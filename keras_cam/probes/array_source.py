@@ -77,10 +77,10 @@ class ArraySource:
         # Copies: a view would hold all of the data.
         probes = [np.array(image) for image in load_images(self._at(drawn))[0]]
         # Comparison images of a directory stay paths: those that cannot be read are passed over later.
-        others = self._at(comparison)
+        compared = self._at(comparison)
         if not self._is_directory:
-            others = [np.array(to_numpy(image)) for image in others]
-        return self._selection(probes, drawn), self._selection(others, comparison)
+            compared = [np.array(to_numpy(image)) for image in compared]
+        return self._selection(probes, drawn), self._selection(compared, comparison)
 
     def samples(self, seed: int = 0) -> Iterator[tuple[np.ndarray, int | None, int | None]]:
         """Go through all images.

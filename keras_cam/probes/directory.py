@@ -50,13 +50,13 @@ def find_pictures(directory: str | os.PathLike[str]) -> PictureDirectory:
     # Each directory with its pictures, in the order of names: that is the order of the classes.
     root = Path(directory)
     classes = sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".") if root.is_dir() else []
-    found = [sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES) for folder in classes]
-    paths = [path for pictures in found for path in pictures]
+    pictures = [sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES) for folder in classes]
+    paths = [path for of_class in pictures for path in of_class]
     if not paths:
         raise InvalidDataError(
             f"Probes are taken from a directory with a subdirectory of pictures for each class. Received: "
             f"{os.fspath(directory)!r}, {'which has none' if root.is_dir() else 'which is no directory'}."
         )
     # The class of a picture is the place of its directory; one without pictures counts too.
-    labels = np.repeat(np.arange(len(classes)), [len(pictures) for pictures in found])
+    labels = np.repeat(np.arange(len(classes)), [len(of_class) for of_class in pictures])
     return PictureDirectory(paths, labels.astype(np.int64), tuple(folder.name for folder in classes))

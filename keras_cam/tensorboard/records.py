@@ -257,20 +257,20 @@ def _probe(probe: Any) -> dict[str, Any]:
 
 
 def _strings(strings: Any, count: int) -> list[bytes]:
-    found = list(strings) if isinstance(strings, (list, tuple)) else []
-    if len(found) != count or not all(type(string) is bytes for string in found):
+    parts = list(strings) if isinstance(strings, (list, tuple)) else []
+    if len(parts) != count or not all(type(part) is bytes for part in parts):
         raise ValueError(f"not {count} strings")
-    return found
+    return parts
 
 
 def _object(string: bytes) -> Any:
     try:
-        found = json.loads(string)
+        content = json.loads(string)
     except (ValueError, RecursionError) as error:  # brackets within brackets, a hundred thousand deep
         raise ValueError("a header that is no JSON") from error
-    if not isinstance(found, dict) or found.get("v") != VERSION:
+    if not isinstance(content, dict) or content.get("v") != VERSION:
         raise ValueError(f"not of version {VERSION}")
-    return found
+    return content
 
 
 def _clean(value: Any) -> Any:

@@ -32,36 +32,32 @@ NOT_BUILT = ": before_training has nothing to look at: the model is built by its
 class CAMCallback(keras.callbacks.Callback):
     """Shows in TensorBoard where a model looks while it trains: class activation maps of a few images, the probes.
 
-    The probes are chosen once and drawn with their maps after each epoch: on cards in the Images tab under
-    `<log_dir>/cam`, as maps in the CAM tab, in numbers as scalars. A few of the numbers are in `logs`, for callbacks
-    that come later in the list, such as `EarlyStopping("val_cam_concentration")`. The weights come out the same to the
-    last bit. Give another data set than `fit` reads: reading moves it on where it shuffles or augments.
-
-    docs/training.md says what the numbers mean, what a look costs, and more of each argument.
+    After each epoch come cards in the Images tab, maps in the CAM tab, and numbers as scalars, a few of them in `logs`
+    too, for callbacks later in the list. The weights stay the same to the last bit. docs/training.md has the rest: what
+    the numbers mean, what a look costs, more on each argument.
 
     Args:
-        data: arrays x or `(x, y)`, a `tf.data.Dataset`, `keras.utils.PyDataset` or other iterable of batches, a
-            directory with a subdirectory for each class, or a dict of such data by the names of groups.
-        log_dir: as for `keras.callbacks.TensorBoard`; None: nothing is written for TensorBoard.
-        every: look every so many epochs, or "100 batches"; the first and the last epoch always.
+        data: arrays x or `(x, y)`, a data set of batches (another object than `fit` reads), a directory with a
+            subdirectory for each class, or a dict of these by group.
+        log_dir: that of `keras.callbacks.TensorBoard`; None: nothing for TensorBoard.
+        every: so many epochs, or "100 batches"; the first and the last epoch always.
         num_probes: how many images, of each group.
         probes: "spread" over the classes, or "worst": at each look those that the model is most wrong about.
-        classes: which maps: "predicted", "true", "topK", "all", an index, a name, or several of these.
-        boxes: the objects in each image of `data`: (left, top, right, bottom) in pixels, or several; None, or a dict
-            where `data` is one.
-        masks: the same as arrays (height, width), true on the object.
-        before_training: look once before the first epoch too.
-        max_share: the share of the training time that looking may take, such as 0.05; default: no limit.
-        save_dir: a directory for the cards as PNG files, with a strip and an animation of each probe.
+        classes: which maps: "predicted", "true", "topK", "all", an index, a name, or several.
+        boxes: of the object in each image of `data`: (left, top, right, bottom) in pixels, several, or None.
+        masks: the same as arrays (height, width).
+        before_training: look before the first epoch too.
+        max_share: of the training time, for looking, such as 0.05; default: no limit.
+        save_dir: for cards as PNG files, and films of them.
         on_look: called with each `keras_cam.training.Look`.
-        tensorboard: the `keras.callbacks.TensorBoard` whose `log_dir` to use.
-        image_format: of the cards in TensorBoard: "jpeg" or "png".
-        class_names: in the order of the classes; default: those of the directory, or numbers.
-        preprocess: makes the model's input of the images of `data`.
-        value_range: (black, white) of the images; default: by their type and values.
+        tensorboard: the TensorBoard callback whose `log_dir` to use.
+        image_format: of cards in TensorBoard: "jpeg" or "png".
+        class_names: in the order of the classes.
+        preprocess: makes the model's input of the images.
+        value_range: (black, white) of the images; default: by type and values.
         on_error: "log" what goes wrong, once, or "raise" it.
         seed: of the choice of probes.
-        **options: `method`, `target`, `layer` and the rest, as for `Explainer`.
+        **options: as for `Explainer`.
 
     Raises:
         InvalidDataError: data that no probes can be taken from, or boxes that do not fit them.
@@ -253,5 +249,5 @@ def _log_dir_of(tensorboard: Any, log_dir: str | os.PathLike[str] | None) -> str
         raise InvalidOptionError(
             f"tensorboard is the keras.callbacks.TensorBoard of the same training. Received: {tensorboard!r}."
         )
-    found: str | os.PathLike[str] | None = tensorboard.log_dir
-    return found
+    directory: str | os.PathLike[str] | None = tensorboard.log_dir
+    return directory

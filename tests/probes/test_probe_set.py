@@ -81,9 +81,9 @@ def test_images_with_an_object_are_chosen_first():
     masks = np.zeros((1000, 16, 16), bool)
     masks[[index for index, box in enumerate(boxes) if box], 3:7, 3:7] = True
     for truth in ({"boxes": boxes}, {"masks": masks}, {"masks": list(masks)}):
-        watched = CAMCallback((images, labels), None, **truth)._probe_set.probes(None)
-        assert watched.labels == [0, 0, 1, 1, 2, 2, 3, 3]
-        assert [found is not None for found in watched.truths] == [label in (1, 2) for label in watched.labels]
+        probes = CAMCallback((images, labels), None, **truth)._probe_set.probes(None)
+        assert probes.labels == [0, 0, 1, 1, 2, 2, 3, 3]
+        assert [found is not None for found in probes.truths] == [label in (1, 2) for label in probes.labels]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from keras_cam.errors import InvalidClassError, InvalidDataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is zero everywhere")  # black pictures with one colour
 
+BOXES = [(4, 4, 6, 8), (8, 2, 16, 6), (0, 0, 4, 4)]
+
 
 def data():
     return spots([(1, 2), (9, 3), (5, 10)], [0, 1, 2]), np.array([0, 1, 2])
@@ -28,7 +30,6 @@ def test_groups_by_name_and_labels_in_one_of_them(tmp_path):
 
 
 def test_directories_of_different_classes(tmp_path):
-
     for path in ("one/cat", "one/dog", "two/dog"):
         (tmp_path / path).mkdir(parents=True)
         PIL.Image.new("RGB", (16, 16)).save(tmp_path / path / "a.png")
@@ -36,9 +37,6 @@ def test_directories_of_different_classes(tmp_path):
         CAMCallback({"one": tmp_path / "one", "two": tmp_path / "two"}, tmp_path)
     with pytest.raises(InvalidClassError, match="each of the 3 classes"):
         fit(eye(), data(), CAMCallback(tmp_path / "one", tmp_path, on_error="raise"))
-
-
-BOXES = [(4, 4, 6, 8), (8, 2, 16, 6), (0, 0, 4, 4)]
 
 
 def test_a_data_set_that_is_read_has_no_places_for_boxes(tmp_path):

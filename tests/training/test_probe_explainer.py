@@ -81,7 +81,6 @@ def test_options_of_the_explainer(tmp_path):
 
 
 def test_comparison_images_of_a_directory_that_cannot_be_read_are_passed_over(tmp_path):
-
     for index, image in enumerate(scenes("anywhere", 12)[0]):
         folder = tmp_path / "pictures" / NAMES[index % 3]
         folder.mkdir(parents=True, exist_ok=True)

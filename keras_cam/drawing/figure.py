@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_cam.drawing.draw_boxes import draw_boxes
 from keras_cam.drawing.overlay import overlay
-from keras_cam.drawing.text import fonts_for, split_at_tab
+from keras_cam.drawing.text import Title, fonts_for, halves
 from keras_cam.errors import InvalidOptionError
 from keras_cam.imaging.colormaps import colorize
 from keras_cam.imaging.display import checked_picture
@@ -174,7 +174,7 @@ def neutral(colors: Any, signed: bool) -> Any:
     return ListedColormap([colors(0.5 if signed else 0.0)])
 
 
-def write_title(drawing: Figure, left: float, bottom: float, title: str, text_size: float) -> None:
+def write_title(drawing: Figure, left: float, bottom: float, title: str | Title, text_size: float) -> None:
     """Write a title into a figure, in fonts that have its letters, as many of them as have room.
 
     Args:
@@ -188,7 +188,7 @@ def write_title(drawing: Figure, left: float, bottom: float, title: str, text_si
 
     # About ninety letters of twelve points are as wide as a figure.
     room = round(90 * 12 / text_size * drawing.get_figwidth() / FIGURE_INCHES)
-    start, end = split_at_tab(title)
+    start, end = halves(title)
     line = start + end if len(start + end) <= room else start[: max(room - 1 - len(end), 0)].rstrip() + "…" + end
     # matplotlib finds fonts by their families, once it knows the files.
     families = []

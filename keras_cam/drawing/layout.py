@@ -6,21 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_cam.drawing.text import PAPER, checked_text_size, text_picture, text_width
+from keras_cam.drawing.text import PAPER, Title, checked_text_size, text_picture, text_width
 from keras_cam.errors import InvalidImageError, InvalidOptionError
 from keras_cam.imaging.display import checked_picture
 from keras_cam.imaging.load import resize
 
 
 def caption(
-    image: np.ndarray, lines: Sequence[str], *, width: int | None = None, text_size: int | None = None
+    image: np.ndarray, lines: Sequence[str | Title], *, width: int | None = None, text_size: int | None = None
 ) -> np.ndarray:
     """Write lines of text under a picture.
 
     Args:
         image: uint8 RGB (height, width, 3).
-        lines: one string for each line; one that is too long ends in an ellipsis, or has it before a tab, so that what
-            stands behind that is kept.
+        lines: one string for each line, which ends in an ellipsis where it is too long, or a `Title`, which keeps its
+            value.
         width: width to scale the picture to first, its proportions kept; default: as it is. Pictures narrower than
             about 200 pixels need it, or little text fits.
         text_size: height of the letters in pixels, at least 6; default: 1/25 of the width, to be read when the result

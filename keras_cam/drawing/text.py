@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from math import ceil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -23,19 +24,33 @@ SPECIAL_CUTS = ("bold", "italic", "oblique", "mono", "serif", "light", "thin", "
 _told: set[str] = set()  # scripts that were warned of
 
 
-def text_picture(lines: Sequence[str], text_size: int, width: int | None = None) -> np.ndarray:
+class Title(NamedTuple):
+    """A line of a name and a value: where it is too long the name is shortened, and the value kept whole.
+
+    >>> str(Title("red fox", "97.2%"))
+    'red fox 97.2%'
+    """
+
+    name: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value}"
+
+
+def text_picture(lines: Sequence[str | Title], text_size: int, width: int | None = None) -> np.ndarray:
     """Write dark lines on white, in fonts that have their letters.
 
     Args:
-        lines: one string for each line; what stands after a tab is kept whole where a line is shortened.
+        lines: one string for each line, or a `Title`, whose value is kept whole where it is shortened.
         text_size: height of the letters in pixels.
-        width: of the picture, in pixels; lines that are too long for it get an ellipsis, at their end or before a tab.
-            Default: as wide as the longest line.
+        width: of the picture, in pixels; lines that are too long for it get an ellipsis. Default: as wide as the
+            longest line.
 
     Returns:
         uint8 RGB.
 
-    >>> text_picture(["epoch 3", "fox 98%"], 12, width=90).shape
+    >>> text_picture(["epoch 3", Title("fox", "98%")], 12, width=90).shape
     (40, 90, 3)
     """
     margin, line_height = text_size // 3, round(text_size * 1.35)
@@ -53,12 +68,12 @@ def text_picture(lines: Sequence[str], text_size: int, width: int | None = None)
     return np.asarray(paper)
 
 
-def text_width(lines: Sequence[str], text_size: int) -> int:
+def text_width(lines: Sequence[str | Title], text_size: int) -> int:
     """Room for the longest line and a margin on both sides."""
     return ceil(max(_length(drawable(line), text_size) for line in lines)) + 2 * (text_size // 3)
 
 
-def drawable(text: str) -> str:
+def drawable(text: str | Title) -> str:
     """The text as one line of letters that some font has; in place of others the replacement character."""
     # Line breaks and tabs are spaces.
     whole = " ".join(str(text).split()).encode("utf-8", "replace").decode()  # half of a surrogate pair becomes "?"
@@ -97,12 +112,12 @@ def _length(text: str, text_size: int) -> float:
     return sum(_font(path, text_size).getlength(run) for path, run in _runs(text))
 
 
-def _shortened(line: str, text_size: int, width: int) -> str:
-    """The line if it fits in `width` pixels, else what of it does, and an ellipsis: at its end, or before a tab."""
+def _shortened(line: str | Title, text_size: int, width: int) -> str:
+    """The line if it fits in `width` pixels, else what of it does, and an ellipsis: at its end, or before a value."""
     text = drawable(line)
     if _length(text, text_size) <= width:
         return text
-    start, end = split_at_tab(line)
+    start, end = halves(line)
     if _length("…" + end, text_size) > width:
         start, end = text, ""
     # From the longest start that may fit, a letter less at a time.
@@ -112,10 +127,11 @@ def _shortened(line: str, text_size: int, width: int) -> str:
     return start + "…" + end
 
 
-def split_at_tab(line: str) -> tuple[str, str]:
-    """What of a line may be shortened, and what may not: all after a tab, with a space before it. Both drawable."""
-    start, _, end = line.rpartition("\t")
-    return (drawable(start), f" {drawable(end)}") if start else (drawable(end), "")
+def halves(line: str | Title) -> tuple[str, str]:
+    """What of a line may be shortened, and what is kept: a value, with a space before it. Both drawable."""
+    if isinstance(line, Title) and line.name:
+        return drawable(line.name), f" {drawable(line.value)}"
+    return drawable(line), ""
 
 
 @lru_cache(maxsize=4096)

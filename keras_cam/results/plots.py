@@ -245,7 +245,7 @@ def notebook_html(result: Result) -> str:
         for image, picture in enumerate(first.images):
             rows[image].append((encode_png(scale_to_width(picture, width)), f"image {image}"))
     for row in rows_of(first, options):
-        title = title_of(result, row).replace("\t", " ")
+        title = str(title_of(result, row))
         rows[row.image].append((encode_png(draw_row(first, row, options, [])), title))
     # Below them what is left out, and what makes the result of little use.
     left_out = len(result.images) - len(rows)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_cam.drawing.modalities import IMAGE, modality_of
+from keras_cam.drawing.text import Title
 from keras_cam.errors import InvalidOptionError
 from keras_cam.imaging.normalize import common_mode, limits_of
 from keras_cam.results.heatmaps import visible_slices
@@ -95,7 +96,7 @@ def _fill_around(heat: np.ndarray, region: tuple[Any, ...], value: float) -> np.
     return filled
 
 
-def draw_row(result: Result, row: MapRow, options: DrawOptions, lines: Sequence[str]) -> np.ndarray:
+def draw_row(result: Result, row: MapRow, options: DrawOptions, lines: Sequence[str | Title]) -> np.ndarray:
     """One map as a picture of its own, with its colour bar, and lines of text below."""
     choices = {} if options.width is None else {"width": options.width}  # each modality has a width of its own
     return modality_of(result.images).draw(
@@ -118,11 +119,11 @@ def is_on_pictures(result: Result) -> bool:
     return modality_of(result.images) is IMAGE
 
 
-def title_of(result: Result, row: MapRow) -> str:
-    """The title of a map; after a tab what is not to be cut off where a long name is shortened."""
+def title_of(result: Result, row: MapRow) -> Title:
+    """The title of a map: of a long name the value is not cut off."""
     # The rows of signals and volumes are not headed by what they show, so that they name it.
     which = "" if is_on_pictures(result) or len(result.images) == 1 else f"image {row.image}: "
     # The probability is what follows the last space.
-    title = "\t".join(result.title(row.image, row.slot).rsplit(" ", 1))
+    name, _, value = result.title(row.image, row.slot).rpartition(" ")
     low, high = row.limits
-    return which + title + ("" if low < high else " (empty map)")
+    return Title(which + name, value + ("" if low < high else " (empty map)"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_cam.drawing.layout import beside, caption
-from keras_cam.drawing.text import PAPER, short_number, text_picture, text_width
+from keras_cam.drawing.text import PAPER, Title, short_number, text_picture, text_width
 from keras_cam.imaging.colormaps import colorize
 
 GAP = 4  # pixels between a drawing and its bar
@@ -58,7 +58,7 @@ def color_bar(
 def frame_drawing(
     drawing: np.ndarray,
     limits: tuple[float, float],
-    lines: Sequence[str],
+    lines: Sequence[str | Title],
     *,
     colormap: str | None,
     signed: bool,

@@ -10,6 +10,7 @@ import numpy as np
 from keras_cam.drawing.figure import figure
 from keras_cam.drawing.panel import TEXT_SHARE, panel
 from keras_cam.drawing.signal import SIGNAL_TEXT_SHARE, draw_signal, signal_figure
+from keras_cam.drawing.text import Title
 from keras_cam.drawing.volume import VOLUME_TEXT_SHARE, montage, volume_figure
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Modality(NamedTuple):
         image: np.ndarray,
         heatmap: np.ndarray,
         limits: tuple[float, float],
-        lines: Sequence[str],
+        lines: Sequence[str | Title],
         **options: Any,
     ) -> np.ndarray:
         """Draw one, leaving out the options that this modality does not have."""

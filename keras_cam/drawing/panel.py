@@ -11,7 +11,7 @@ from keras_cam.drawing.colorbar import frame_drawing
 from keras_cam.drawing.draw_boxes import draw_boxes
 from keras_cam.drawing.layout import scale_to_width
 from keras_cam.drawing.overlay import overlay
-from keras_cam.drawing.text import panel_text_size
+from keras_cam.drawing.text import Title, panel_text_size
 from keras_cam.imaging.boxes import Box, as_boxes
 from keras_cam.imaging.display import checked_picture
 from keras_cam.imaging.load import resize
@@ -24,7 +24,7 @@ def panel(
     picture: np.ndarray,
     heatmap: np.ndarray,
     limits: tuple[float, float],
-    lines: Sequence[str],
+    lines: Sequence[str | Title],
     *,
     width: int = 240,
     colormap: str | None = None,

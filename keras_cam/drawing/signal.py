@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_cam.drawing.figure import FIGURE_INCHES, check_rows, colors_of, limits_of_rows, neutral, write_title
 from keras_cam.drawing.layout import caption
-from keras_cam.drawing.text import panel_text_size, short_number
+from keras_cam.drawing.text import Title, panel_text_size, short_number
 from keras_cam.errors import InvalidImageError
 from keras_cam.imaging.colormaps import colorize
 from keras_cam.imaging.normalize import checked_maps, scaled_to_limits
@@ -32,7 +32,7 @@ def draw_signal(
     signal: np.ndarray,
     heatmap: np.ndarray,
     limits: tuple[float, float],
-    lines: Sequence[str],
+    lines: Sequence[str | Title],
     *,
     width: int = 480,
     colormap: str | None = None,

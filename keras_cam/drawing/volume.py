@@ -12,7 +12,7 @@ from keras_cam.drawing.colorbar import GAP, frame_drawing
 from keras_cam.drawing.figure import FIGURE_INCHES, check_rows, limits_of_rows, write_title
 from keras_cam.drawing.layout import caption, contact_sheet, scale_to_width
 from keras_cam.drawing.overlay import overlay
-from keras_cam.drawing.text import panel_text_size
+from keras_cam.drawing.text import Title, panel_text_size
 from keras_cam.errors import InvalidImageError
 from keras_cam.imaging.display import to_display, value_range_of
 from keras_cam.imaging.normalize import checked_maps, scaled_to_limits
@@ -31,7 +31,7 @@ def montage(
     volume: np.ndarray,
     heatmap: np.ndarray,
     limits: tuple[float, float],
-    lines: Sequence[str],
+    lines: Sequence[str | Title],
     *,
     width: int = 480,
     colormap: str | None = None,

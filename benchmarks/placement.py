@@ -16,9 +16,9 @@ import numpy as np
 from benchmarks.machine import machine
 from benchmarks.pairs import Pairs, in_turns
 from keras_cam import Explanation
+from keras_cam.graph.receptive_field import Axis
 from keras_cam.imaging.resample import place
 from keras_cam.model.grid import Grid
-from keras_cam.graph.receptive_field import Axis
 
 NUM_MAPS, CELLS, HEIGHT, WIDTH = 64, 7, 480, 640
 FED = 224

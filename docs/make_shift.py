@@ -23,10 +23,10 @@ from benchmarks.small_networks import build_network, train
 from keras_cam.drawing.encode import encode_jpeg
 from keras_cam.drawing.layout import filmstrip
 from keras_cam.drawing.overlay import overlay
+from keras_cam.graph.receptive_field import Axis
 from keras_cam.imaging.load import resize
 from keras_cam.model.grid import even_grid, grid_of
 from keras_cam.model.head import find_head
-from keras_cam.graph.receptive_field import Axis
 from keras_cam.shapes import CLASS_NAMES
 
 DOCS = Path(__file__).resolve().parent

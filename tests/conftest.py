@@ -23,27 +23,20 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_configure(config):
-    """Know the mark, and ignore by its words what pytest.warns hands on without the module that setup.cfg goes by."""
-    config.addinivalue_line("markers", "xdist_group(name): on one worker, where pytest-xdist is there")
+    """Ignore by its words what pytest.warns hands on without the module that setup.cfg goes by."""
     if os.environ.get("KERAS_BACKEND") == "torch":  # where Keras 3.15 makes an array of every tensor so
         words = "__array__ implementation doesn't accept a copy keyword"
         config.addinivalue_line("filterwarnings", f"ignore:{words}:DeprecationWarning")
 
 
-ONE_WORKER = {"test_browser", "test_dashboard", "test_dashboard_runs", "test_demo"}  # what they share takes seconds
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep tests that share a model, a browser or a training on one worker."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from support.scheduling import SharingScheduling
 
-
-def pytest_collection_modifyitems(items):
-    """Keep tests of one model of the zoo, and of one method, together: it is made and compiled once in each worker."""
-    for item in items:
-        module = getattr(getattr(item, "module", None), "__name__", "")
-        parameters = getattr(getattr(item, "callspec", None), "params", {})
-        if module in ONE_WORKER:
-            item.add_marker(pytest.mark.xdist_group(module))
-        elif parameters.get("name") in getattr(sys.modules.get("support.zoo"), "ZOO", ()):
-            item.add_marker(pytest.mark.xdist_group(f"zoo {parameters['name']}"))
-        elif module == "test_contract" and "method" in parameters:
-            item.add_marker(pytest.mark.xdist_group(f"method {parameters['method']}"))
+    return SharingScheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""keras.applications: one small member of each family, exactly; `tox -e applications` goes through all of them."""
+"""keras.applications: small members, exactly. `tox -e sweep` has one of each family, `tox -e applications` all."""
 
 from fnmatch import fnmatch
 
@@ -12,20 +12,37 @@ import keras_cam
 from keras_cam.explainer.explainer import Explainer
 
 SMALL = [name for name, member in MEMBERS.items() if member.small]
+REPRESENTATIVES = {  # what makes the feature map, kind of head -> who stands for it; other families are in the sweep
+    ("ReLU", "affine"): "MobileNetV2",
+    ("Activation", "affine"): "ResNet50",
+    ("Activation", "affine_per_sample"): "MobileNetV3Small",
+    ("Concatenate", "affine"): "InceptionV3",
+    ("MaxPooling2D", "position_dependent"): "VGG16",
+    ("Add", "affine_per_sample"): "ConvNeXtTiny",
+}
 
 
 def test_table_is_all_that_keras_offers():
     assert set(MEMBERS) == public_constructors()
 
 
-def test_default_run_has_one_member_of_each_family():
+def test_one_member_of_each_family_is_in_the_default_run_or_in_the_sweep():
     def family(name):
         return getattr(keras.applications, name).__module__.replace("vgg19", "vgg16")
 
     assert {family(name) for name in SMALL} == {family(name) for name in MEMBERS}
 
 
-@pytest.mark.parametrize("name", SMALL)
+def test_default_run_has_one_of_each_kind():
+    kinds = {name: (member.operation, member.kind) for name, member in MEMBERS.items()}
+    assert {kinds[name]: name for name in REPRESENTATIVES.values()} == REPRESENTATIVES
+    assert set(REPRESENTATIVES) == set(kinds.values()) and set(REPRESENTATIVES.values()) <= set(SMALL)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.sweep] * (name not in REPRESENTATIVES.values())) for name in SMALL],
+)
 def test_map_adds_up_and_the_model_stays_what_it_is(name):
     if name.startswith("NASNet") and keras.backend.backend() == "torch":
         pytest.skip("Keras does not build NASNet on torch")
@@ -59,7 +76,14 @@ def test_map_adds_up_and_the_model_stays_what_it_is(name):
         np.testing.assert_array_equal(before, after)
 
 
-@pytest.mark.parametrize(("name", "way"), [("ResNet50V2", WEIGHTED), ("DenseNet121", GRAD_CAM), ("Xception", GRAD_CAM)])
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("ResNet50V2", WEIGHTED),
+        ("Xception", GRAD_CAM),
+        pytest.param("DenseNet121", GRAD_CAM, marks=pytest.mark.sweep),
+    ],
+)
 @pytest.mark.usefixtures("tf")
 def test_last_conv2d_gives_another_map(name, way):
     size = (128, 160)

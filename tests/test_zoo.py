@@ -1,7 +1,6 @@
 """What must always hold (completeness, untouched models, one forward pass, ...) over the whole zoo of models."""
 
 import functools
-import json
 import warnings
 from types import SimpleNamespace
 
@@ -9,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 from support import zoo
-from support.zoo import ERRORS, ZOO
+from support.zoo import ERRORS, ZOO, state_of
+from support.zoo_kinds import KINDS, REPRESENTATIVES, by_kind
 
 import keras_cam
 from keras_cam import CAMWarning, Explainer, explain
@@ -21,41 +21,35 @@ METHOD_OF_KIND = {"affine": "cam", "not_affine": "gradient_x_activation"}
 
 @functools.cache
 def explained(name):
-    """The model of that name, explained once: everything that the tests below look at."""
+    """The model of that name, explained once for all classes: everything that the tests below look at."""
     entry, model, inputs = ZOO[name], zoo.model(name), zoo.inputs(name)
     before = state_of(model)
     explainer = Explainer(model, **entry.options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CAMWarning)
         result = explainer(inputs, "all")
-        top = explainer(inputs)
     return SimpleNamespace(
         entry=entry,
         model=model,
         inputs=inputs,
         explainer=explainer,
         result=result,
-        top=top,
         warnings=caught,
         before=before,
         after=state_of(model),
     )
 
 
-def state_of(model):
-    """All that a caller could see change: configuration, layers, names, modes, activations, outputs, weights."""
-    try:
-        config = model.get_config()
-    except NotImplementedError:
-        config = None
-    flat = model._flatten_layers()
-    seen = [(id(one), one.name, one.trainable, one.built, id(getattr(one, "activation", None))) for one in flat]
-    tensors = [id(tensor) for tensor in (*(getattr(model, "inputs", ()) or ()), *(getattr(model, "outputs", ()) or ()))]
-    weights = [
-        (variable.path, variable.trainable, keras.ops.convert_to_numpy(variable.value).tolist())
-        for variable in model.variables
-    ]
-    return json.dumps([config, seen, tensors, weights, str(model.losses)], default=str)
+@functools.cache
+def explained_top(name):
+    """The same, explained once more for its top class: that is another compiled function."""
+    found = explained(name)
+    before = state_of(found.model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CAMWarning)  # what there is to say has been said
+        top = found.explainer(found.inputs)
+    assert state_of(found.model) == before
+    return top
 
 
 def chosen(name, outputs):
@@ -83,6 +77,26 @@ def test_the_zoo_is_large_and_every_kind_of_head_is_in_it():
     assert {entry.kind for entry in ZOO.values()} == set(WORDS)
 
 
+def test_every_model_is_of_one_kind_and_every_kind_has_its_representative():
+    """So the default run sees each kind whole, and each model in it or in the sweep."""
+    named = [name for names in KINDS.values() for name in names]
+    assert len(named) == len(set(named)) and set(ZOO) <= set(named)
+    assert {REPRESENTATIVES[kind] for kind, names in KINDS.items() if set(names) & set(ZOO)} <= set(ZOO)
+    assert {ZOO[name].kind for name in REPRESENTATIVES.values() if name} == set(WORDS)
+
+
+@pytest.mark.parametrize("names", [list(ZOO), list(ZOO)[::3]], ids=["all", "some"])
+def test_each_model_is_in_the_default_run_or_in_the_sweep(names):
+    (marked,) = by_kind(names).args[1:]
+    swept = [each.values[0] for each in marked if not isinstance(each, str)]
+    default = [each for each in marked if isinstance(each, str)]
+    assert sorted(swept + default) == sorted(names)
+    kinds = [{kind for kind, models in KINDS.items() if name in models}.pop() for name in default]
+    assert len(kinds) == len(set(kinds)) and set(kinds) == {
+        kind for kind, models in KINDS.items() if set(models) & set(names)
+    }
+
+
 @every_model
 def test_kind_of_head(name):
     found = explained(name)
@@ -94,15 +108,20 @@ def test_kind_of_head(name):
 @every_model
 def test_mean_of_the_map_and_bias_are_the_score(name):
     found = explained(name)
-    for result in (found.result, found.top):
-        scores = np.take_along_axis(result.logits.astype("float64"), result.class_indices, axis=1)
-        sums = result.maps.mean(axis=tuple(range(2, result.maps.ndim)), dtype="float64") + result.bias
-        missing = np.abs(sums - scores) / np.abs(result.logits).max(axis=1, keepdims=True)
-        np.testing.assert_allclose(result.completeness, 1 - missing, rtol=0, atol=1e-6)
-        if found.entry.kind != NOT_AFFINE:
-            assert missing.max() <= found.entry.tolerance
+    missing = missing_of(found.result)
     if found.entry.kind == NOT_AFFINE:
         assert 1 - found.result.completeness.min() > 1e-3, "the whole score: no need to call it not affine"
+    else:
+        assert missing.max() <= found.entry.tolerance
+
+
+def missing_of(result):
+    """Share of the largest logit that mean(map) + bias is off, which is what `completeness` says."""
+    scores = np.take_along_axis(result.logits.astype("float64"), result.class_indices, axis=1)
+    sums = result.maps.mean(axis=tuple(range(2, result.maps.ndim)), dtype="float64") + result.bias
+    missing = np.abs(sums - scores) / np.abs(result.logits).max(axis=1, keepdims=True)
+    np.testing.assert_allclose(result.completeness, 1 - missing, rtol=0, atol=1e-6)
+    return missing
 
 
 @every_model
@@ -164,20 +183,20 @@ def test_probabilities_are_the_models_predictions(name):
         expected = np.concatenate([1 - expected, expected], axis=1)
         np.testing.assert_array_equal(found.result.logits[:, 0], -found.result.logits[:, 1])
     np.testing.assert_allclose(found.result.probabilities, expected, rtol=4 * found.entry.tolerance, atol=1e-6)
-    np.testing.assert_array_equal(found.result.probabilities, found.top.probabilities)
-    order = found.result.logits.argmax(axis=1)
-    np.testing.assert_array_equal(found.top.class_indices[:, 0], order)
 
 
-@every_model
+@by_kind()
 def test_the_top_map_is_the_one_among_all(name):
-    found = explained(name)
-    rows = np.arange(len(found.top))
-    best = found.result.maps[rows, found.top.class_indices[:, 0]]
-    np.testing.assert_allclose(found.top.maps[:, 0], best, rtol=1e-4, atol=found.entry.tolerance * np.abs(best).max())
+    found, top = explained(name), explained_top(name)
+    if found.entry.kind != NOT_AFFINE:
+        assert missing_of(top).max() <= found.entry.tolerance
+    np.testing.assert_array_equal(found.result.probabilities, top.probabilities)
+    np.testing.assert_array_equal(top.class_indices[:, 0], found.result.logits.argmax(axis=1))
+    best = found.result.maps[np.arange(len(top)), top.class_indices[:, 0]]
+    np.testing.assert_allclose(top.maps[:, 0], best, rtol=1e-4, atol=found.entry.tolerance * np.abs(best).max())
 
 
-@every_model
+@by_kind()
 def test_maps_do_not_depend_on_the_batch(name):
     found = explained(name)
     with warnings.catch_warnings():
@@ -200,15 +219,13 @@ def test_nothing_in_the_model_changes(name):
     assert found.after == found.before
 
 
-@every_model
+@by_kind()
 def test_the_model_can_be_saved_afterwards(name, tmp_path):
     explained(name).model.save(tmp_path / "model.keras")
 
 
-@pytest.mark.parametrize("name", list(ZOO)[::3])  # each is compiled and trained anew, and they differ little in this
+@by_kind([name for name, entry in ZOO.items() if entry.trains])
 def test_the_same_explainer_follows_training(name):
-    if not ZOO[name].trains:
-        pytest.skip("cannot be trained")
     found = SimpleNamespace(model=zoo.fresh(name), inputs=zoo.inputs(name), entry=ZOO[name])
     explainer = Explainer(found.model, **found.entry.options)
     with warnings.catch_warnings():
@@ -236,11 +253,11 @@ def train(model, inputs):
 # one forward pass, one trace, no variables
 
 
-@every_model
+@by_kind()
 def test_convolutions_run_once_and_no_variable_is_added(name):
     tf = _tensorflow()
     found = explained(name)
-    function = found.explainer._mapper.functions[0]._some
+    function = found.explainer._ensemble.functions[0].compiled.chosen_classes
     assert function.traces == 1
     graph = function._call.graph
     own = tf.function(lambda inputs: found.model(inputs, training=False), autograph=False)
@@ -259,11 +276,12 @@ def convolutions_in(graph):
     return sum(node.op in kinds for nodes in graphs for node in nodes)
 
 
-@every_model
+@by_kind()
 def test_one_trace_for_every_batch_and_class(name):
     _tensorflow()
     found = explained(name)
-    function, classes = found.explainer._mapper.functions[0]._some, found.explainer.num_classes
+    explained_top(name)
+    function, classes = found.explainer._ensemble.functions[0].compiled.chosen_classes, found.explainer.num_classes
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CAMWarning)
         found.explainer(taken(found.inputs, slice(0, 2)), classes - 1)

@@ -100,14 +100,14 @@ class Layout:
                 )
         return grid
 
-    def split(self, tensor: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The cells alone, and the tokens that have no place."""
-        tokens = []
+    def tokens(self, tensor: Tensor) -> list[Tensor]:
+        """The tokens that have no place, those before the cells and those after them."""
+        found = []
         for axis, (before, after) in enumerate(zip(self.before, self.after, strict=True)):
             length = ops.shape(tensor)[axis]
-            tokens += [_slice(tensor, axis, 0, before)] if before else []
-            tokens += [_slice(tensor, axis, length - after, length)] if after else []
-        return self._cells(tensor), tokens
+            found += [_slice(tensor, axis, 0, before)] if before else []
+            found += [_slice(tensor, axis, length - after, length)] if after else []
+        return found
 
     def _cells(self, tensor: Tensor) -> Tensor:
         for axis, (before, after) in enumerate(zip(self.before, self.after, strict=True)):

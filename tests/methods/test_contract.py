@@ -2,15 +2,17 @@
 
 import functools
 import inspect
+import itertools
 
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
 from support import reference, reference_perturbation, reference_pixels, zoo
+from support.method_kinds import METHOD_KINDS, METHOD_REPRESENTATIVES
+from support.zoo_kinds import representatives_of
 from support.zoo_parts import HEIGHT, WIDTH, after_pooling, backbone, chain, dense, gap, under
 from test_methods import REFERENCES, WITHOUT_REFERENCE, far
-from test_zoo import state_of
 
 from keras_cam import METHODS, Explainer, explain, targets
 from keras_cam.errors import InvalidOptionError, UnsupportedModelError
@@ -43,7 +45,7 @@ def few(method):
 def kept_to(method, kind, precision):
     """The maps of three images and classes, once everything else has been seen to."""
     model = model_of(kind, precision)
-    before = state_of(model)
+    before = zoo.state_of(model)
     explainer = Explainer(model, method=method, **few(method))
     three = explainer(IMAGES, [2, 0, 1])
     traces = traces_of(explainer)
@@ -58,7 +60,7 @@ def kept_to(method, kind, precision):
         assert np.isnan(result.bias).all() == (method != "cam")
     np.testing.assert_array_equal(one.class_indices, [[0]])
     assert far(one.maps[0, 0], three.maps[1, 1]) <= PRECISIONS[precision]
-    assert state_of(model) == before
+    assert zoo.state_of(model) == before
     return three.maps
 
 
@@ -66,17 +68,30 @@ def traces_of(explainer):
     """How often each compiled function of an explainer was traced; on TensorFlow alone is it counted."""
     if keras.backend.backend() != "tensorflow":
         return {}
-    function = explainer._mapper.functions[0]
-    compiled = {"read": function._read, "some": function._some, **function._pieces}
-    counts = {key: one.traces for key, one in compiled.items()}
+    compiled = explainer._ensemble.functions[0].compiled
+    functions = {"forward": compiled.forward, "chosen": compiled.chosen_classes, **compiled.pieces}
+    counts = {key: one.traces for key, one in functions.items()}
     assert set(counts.values()) <= {0, 1} and sum(counts.values()) > 0
     return counts
 
 
+USUAL = {("functional", "float32"), ("functional", "mixed_float16")}  # what all methods see in the default run
+OTHERS = {("functional", "mixed_bfloat16"), ("nested", "float32")}  # what those that stand for their kind see too
+
+
+def each_of(products, in_default):
+    """Parameters for a test: those of the default run, and the others marked for the sweep."""
+    return [each if in_default(*each) else pytest.param(*each, marks=pytest.mark.sweep) for each in products]
+
+
 @pytest.mark.filterwarnings("ignore::keras_cam.CAMWarning")
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("kind", BUILDERS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "kind", "precision"),
+    each_of(
+        itertools.product(METHODS, BUILDERS, PRECISIONS),
+        lambda method, *model: model in USUAL or (method in METHOD_REPRESENTATIVES and model in OTHERS),
+    ),
+)
 def test_every_method_keeps_the_contract(method, kind, precision):
     """In half precision the maps are those of float32, rounded."""
     maps, exact = kept_to(method, kind, precision), kept_to(method, kind, "float32")
@@ -89,13 +104,14 @@ def test_every_method_keeps_the_contract(method, kind, precision):
 # float16 has nothing below 6e-8, and few digits below 6e-5
 
 
-def of_bytes(precision, outputs):
+@functools.cache
+def of_bytes(precision, head):
     """A network that rescales 0..255, and a head for 48 x 64 cells."""
 
     def build():
         inputs = keras.Input((48, 64, 3))
         x = layers.Conv2D(4, 3, padding="same", activation="relu", name="cells")(layers.Rescaling(1 / 255)(inputs))
-        return keras.Model(inputs, outputs(x))
+        return keras.Model(inputs, HEADS_OF_BYTES[head][0](x))
 
     model = under(precision, build)()
     zoo.randomize(model)
@@ -111,10 +127,10 @@ HEADS_OF_BYTES = {
 @pytest.mark.parametrize("head", HEADS_OF_BYTES)
 @pytest.mark.parametrize("method", ["auto", "hires_cam", "grad_cam", "shapley_cam", "saliency", "full_grad"])
 def test_small_slopes_are_not_lost_in_float16(method, head):
-    outputs, options = HEADS_OF_BYTES[head]
+    _, options = HEADS_OF_BYTES[head]
     images = np.random.default_rng(4).uniform(0, 255, (2, 48, 64, 3)).astype("float32")
     half, exact = (
-        explain(of_bytes(precision, outputs), images, method=method, **options).maps
+        explain(of_bytes(precision, head), images, method=method, **options).maps
         for precision in ("mixed_float16", "float32")
     )
     assert (half == 0).mean() <= (exact == 0).mean() + 1e-3
@@ -282,11 +298,21 @@ UNUSUAL = [
     *("channels first, flat", "TimeDistributed frames", "any size, nested"),
 ]
 WITHOUT_RELU = ("ViT", "TimeDistributed")
+ONE_OF_EACH_KIND = set(itertools.product(METHOD_REPRESENTATIVES, representatives_of(UNUSUAL)))
+
+
+def test_every_method_is_of_one_kind():
+    assert sorted(method for methods in METHOD_KINDS.values() for method in methods) == sorted(METHODS)
 
 
 @pytest.mark.filterwarnings("ignore::keras_cam.CAMWarning")
-@pytest.mark.parametrize("name", UNUSUAL)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "name"),
+    each_of(
+        itertools.product(METHODS, UNUSUAL),
+        lambda method, name: name == "Conv1D" or (method, name) in ONE_OF_EACH_KIND,  # all methods on the cheapest
+    ),
+)
 def test_every_method_takes_every_kind_of_model(method, name):
     model, inputs, options = zoo.model(name), zoo.inputs(name), zoo.ZOO[name].options
     if method.startswith("guided") and name.startswith(WITHOUT_RELU):

@@ -9,14 +9,15 @@ from keras import layers
 from support import zoo
 from support.reference_network import biases_and_gradients
 from support.zoo import ZOO
+from support.zoo_kinds import by_kind
 from test_methods import BATCH, CLASSES, NETWORKS, PICTURES, known, tiny
 
 from keras_cam import METHODS, explain
-from keras_cam.attribution.decomposition import add_on_finest_grid
+from keras_cam.attribution.multiscale import add_on_finest_grid
 from keras_cam.model.cut import cut
 from keras_cam.model.head import AFFINE
 
-AFFINE_HEADS = [name for name, entry in ZOO.items() if entry.kind == AFFINE and not entry.placeless][::3]
+AFFINE_HEADS = [name for name, entry in ZOO.items() if entry.kind == AFFINE and not entry.placeless]
 pytestmark = pytest.mark.filterwarnings("ignore::keras_cam.CAMWarning")  # models with random weights: maps of zeros
 
 
@@ -38,7 +39,7 @@ def on_one_grid(maps, found):
     return keras.ops.convert_to_numpy(add_on_finest_grid([keras.ops.convert_to_tensor(one) for one in maps], found))
 
 
-@pytest.mark.parametrize("name", AFFINE_HEADS)
+@by_kind(AFFINE_HEADS)
 def test_identities_of_an_affine_head(name):
     """Where every cell weighs the same: cells x Grad-CAM = CAM = cells x HiResCAM, and LayerCAM = Grad-CAM++."""
     asks = ("cam", "grad_cam", "hires_cam", "xgrad_cam", "layer_cam", "grad_cam_plus_plus", lambda view: view.features)
@@ -65,7 +66,7 @@ def test_identities_of_an_affine_head(name):
 def test_integrated_gradients_add_up_to_what_the_image_adds(name):
     """The score less that of an empty image; what else the model is given stays."""
     model, inputs, options = zoo.model(name), zoo.inputs(name), ZOO[name].options
-    result = explain(model, inputs, classes="all", method="integrated_gradients", samples=300, **options)
+    result = explain(model, inputs, classes="all", method="integrated_gradients", samples=100, **options)
     empty = [0 * inputs[0], inputs[1]] if isinstance(inputs, list) else 0 * inputs
     if "image_input" in options:
         empty = [inputs[0], 0 * inputs[1]]

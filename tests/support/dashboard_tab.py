@@ -1,15 +1,10 @@
-"""The CAM tab in a browser, as its tests use it: a TensorBoard, what to wait for, what to press, what is seen."""
+"""The CAM tab in a browser, as its tests use it: what to wait for, what to press, what is seen."""
 
 import contextlib
-import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from importlib import metadata, resources
 
 import numpy as np
 import pytest
@@ -32,20 +27,44 @@ return [...context.getImageData(0, 0, arguments[1], arguments[1]).data];
 """
 
 
+RELOAD = """
+const [frame] = document.querySelectorAll('iframe');
+if (!frame?.offsetParent || document.body.classList.contains('dark-mode')) return false;
+history.replaceState(history.state, '', arguments[0]);
+frame.contentWindow.stale = true;
+frame.contentWindow.location.reload();
+return true;
+"""
+# The page looks for new epochs every five seconds; who waits for that looks every fifth of a second.
+HASTE = "const slow = window.setTimeout; window.setTimeout = (f, ms, ...rest) => slow(f, Math.min(ms, 200), ...rest);"
+
+
 class Tab:
     """The CAM tab of a TensorBoard."""
 
     def __init__(self, driver, address):
         self.driver, self.address = driver, address
 
-    def open(self, hash="#keras_cam", dark=False):
-        self.driver.get("about:blank")
-        self.driver.get(f"{self.address}?darkMode={str(dark).lower()}{hash}")
-        until(lambda: [frame for frame in self.driver.find_elements("css selector", "iframe") if frame.is_displayed()])
-        self.enter()
+    def open(self, hash="#keras_cam", dark=False, anew=False):
+        """Load the tab; TensorBoard around it stays as it is where it shows the tab already, unless `anew`."""
+        page = f"{self.address}?darkMode={str(dark).lower()}"
+        if anew or not self.driver.current_url.startswith(page) or not self.reload(hash):
+            self.driver.get("about:blank")
+            self.driver.get(f"{page}{hash}")
+            until(lambda: any(frame.is_displayed() for frame in self.all("iframe")))
+            self.enter()
         until(lambda: self.all("figure canvas") and not any("Loading" in words for words in self.texts(".words")))
         self.settle()
         return self
+
+    def reload(self, hash):
+        """Load what is in the frame once more, with another address around it; False where the tab is not shown."""
+        self.driver.switch_to.default_content()
+        if not self.js(RELOAD, hash):
+            return False
+        self.enter()
+        until(lambda: self.js("return window.stale === undefined && document.readyState === 'complete';"))
+        return True
 
     def enter(self):
         self.driver.switch_to.default_content()
@@ -101,6 +120,11 @@ class Tab:
     def marked(self, color, figure=1):
         return self.js(COUNT, self.all("figure .marks")[figure], color)
 
+    def run(self, name):
+        """The box that shows the run of which the name begins so."""
+        (index,) = [index for index, text in enumerate(self.texts(".runs label")) if text.startswith(name)]
+        return self.all(".runs input")[index]
+
     @property
     def epoch(self):
         return self.one("output.epoch").text.capitalize()
@@ -133,6 +157,14 @@ def chromium(profile, size):
     opened.quit()
 
 
+@contextlib.contextmanager
+def in_haste(driver):
+    """Pages that are opened meanwhile wait for nothing longer than a fifth of a second."""
+    added = driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": HASTE})
+    yield
+    driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
 def until(condition, patience=PATIENCE):
     """The first true value of the condition, asked for until patience ends."""
     end = time.monotonic() + patience
@@ -140,41 +172,6 @@ def until(condition, patience=PATIENCE):
         assert time.monotonic() < end, f"not within {patience} s"
         time.sleep(0.05)
     return value
-
-
-@contextlib.contextmanager
-def tensorboard(logs, work, *options):
-    """The address and the process of a TensorBoard that has found the plugin by its entry point."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    if not [point for point in metadata.entry_points(group="tensorboard_plugins") if point.name == "keras_cam"]:
-        about = work / "site" / "keras_cam-0.dist-info"  # run from a checkout: what an installation would leave
-        about.mkdir(parents=True)
-        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: keras-cam\nVersion: 0\n")
-        (about / "entry_points.txt").write_text(
-            "[tensorboard_plugins]\nkeras_cam = keras_cam.tensorboard.loader:CAMLoader\n"
-        )
-        package = str(resources.files("keras_cam").joinpath(".."))
-        environment["PYTHONPATH"] = os.pathsep.join([str(about.parent), package, environment.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logs), "--host", "127.0.0.1"]
-    with (work / "output.txt").open("w") as output:
-        server = subprocess.Popen(
-            [*command, "--port", str(port), *options], stdout=output, stderr=subprocess.STDOUT, env=environment
-        )
-    try:
-        address = f"http://127.0.0.1:{port}/"
-        until(lambda: server.poll() is not None or get(f"{address}data/plugin/keras_cam/runs"))
-        assert server.poll() is None, (work / "output.txt").read_text()
-        yield address, server
-    finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
 
 
 def get(url):

@@ -40,6 +40,12 @@ def maps_of(step, classes=(4, 7)):
     return records.MapsRecord(numbers - 2.5, tuple(classes), **PLACES)
 
 
+def half_precision(record):
+    """A record of maps in half the bytes, as it is read too, though it is not written."""
+    header, _ = records.encode_maps(record)
+    return [json.dumps(json.loads(header) | {"dtype": "<f2"}).encode(), record.maps.astype("<f2").tobytes()]
+
+
 def probe_of(probe="probe_00", classes=(4, 7), **more):
     """A probe as the callback describes it."""
     about = {"probe": probe, "group": "", "name": "a cat", "true": 4, "predicted": 7, "picture": 0}
@@ -179,10 +185,14 @@ def install(folder, package=None):
 
 @contextlib.contextmanager
 def tensorboard_process(logdir, folder, *flags, tensorflow=False, package=None):
-    """A `tensorboard` of its own: its address without a slash at the end, and what it has said so far."""
+    """A `tensorboard` of its own: its address without a slash at the end, what it has said so far, the process.
+
+    TensorFlow takes it seconds to import, and nothing that we ask of it needs it.
+    """
     blocked = "" if tensorflow else "import sys; sys.modules['tensorflow'] = None; "
     code = f"{blocked}from tensorboard.main import run_main; run_main()"
     command = [sys.executable, "-c", code, "--logdir", str(logdir), "--host=127.0.0.1", "--port=0", *flags]
+    folder.mkdir(exist_ok=True)
     environment = os.environ | {"PYTHONPATH": install(folder, package), "TMPDIR": str(folder)}
     said, address = [], queue.Queue()
 
@@ -199,9 +209,9 @@ def tensorboard_process(logdir, folder, *flags, tensorflow=False, package=None):
         try:
             found = address.get(timeout=PATIENCE)
             assert found, "".join(said)
-            yield found, said
+            yield found, said, process
         finally:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)  # nothing where it has ended already
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:

@@ -1,6 +1,8 @@
 """The zoo: a table of tiny models, one for every way that people build them, and what must be found in each."""
 
 import functools
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -710,6 +712,30 @@ def randomize(made):
         bias = len(variable.shape) < 2
         values = generator.uniform(0.5, 2, variable.shape) if positive else generator.normal(0, spread, variable.shape)
         variable.assign(values * 0.3 if bias and not positive else values)
+
+
+PARTS = ("activation", "function")  # of a layer, that somebody might replace
+
+
+def state_of(model):
+    """All that a caller could see change: configuration, layers, names, modes, activations, outputs, weights."""
+    try:
+        config = model.get_config()
+    except NotImplementedError:
+        config = None
+    seen = [
+        (layer.name, layer.trainable, layer.built, *map(id, (layer, *(getattr(layer, part, None) for part in PARTS))))
+        for layer in model._flatten_layers()
+    ]
+    tensors = [id(tensor) for tensor in (*(getattr(model, "inputs", ()) or ()), *(getattr(model, "outputs", ()) or ()))]
+    weights = [
+        (variable.path, variable.trainable, keras.ops.convert_to_numpy(variable.value).tolist())
+        for variable in model.variables
+    ]
+    written = json.dumps([config, seen, tensors, weights, str(model.losses)], default=str)
+    return re.sub(
+        r'"code": "[^"]*"', "", written
+    )  # of a Lambda: how it is written depends on who else holds its numbers
 
 
 def called(model, inputs):

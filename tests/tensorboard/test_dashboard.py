@@ -6,54 +6,37 @@ from io import BytesIO
 import numpy as np
 import PIL.Image
 import pytest
-from support import dashboard_tab
-from support.dashboard_logs import CELLS, FIELD, OFFSET, PLACEMENT, SIZE, STRIDE, drawn, maps_at, write_run
-from support.dashboard_tab import SEEN, Tab, get, tensorboard, until
+from support.dashboard_logs import (
+    CELLS,
+    FIELD,
+    HOSTILE,
+    HOSTILE_NAMES,
+    NAN,
+    OFFSET,
+    PLACEMENT,
+    PROBES,
+    SIZE,
+    STRIDE,
+    drawn,
+    maps_at,
+    write_run,
+)
+from support.dashboard_tab import SEEN, Tab, get, in_haste, until
+from support.tensorboard_server import tensorboard_process
 
 from keras_cam.drawing.encode import encode_jpeg
 from keras_cam.drawing.overlay import overlay
 from keras_cam.imaging.boxes import Box, find_boxes
 from keras_cam.imaging.normalize import limits_of, normalize
 from keras_cam.imaging.resample import place
-from keras_cam.tensorboard.records import EPOCHS, EPOCHS_TAG, MAPS, PICTURES, probe_id, tag_of
-from keras_cam.tensorboard.summary_writer import SummaryWriter
 
-PROBES, EPOCHS_RUN, NAN = 6, 8, 5
-HOSTILE = "x <img src=x onerror=alert(2)> \u202e عربي"
-HOSTILE_NAMES = ("<script>alert(1)</script>", "x" * 10240, "دائرة", "🦊 star")
+EPOCHS_RUN = 8
 ORANGE, CYAN, WHITE = (255, 109, 0), (0, 229, 255), (255, 255, 255)
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    with dashboard_tab.chromium(tmp_path_factory.mktemp("chromium"), "1400,1100") as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def address(chromium, tmp_path_factory):
-    logs = tmp_path_factory.mktemp("logs")
-    write_run(logs / "honest" / "cam", probes=PROBES, epochs=EPOCHS_RUN, nan_probe=NAN)
-    write_run(logs / "tagged" / "cam", probes=PROBES, epochs=EPOCHS_RUN, cheats=True, seed=1)
-    hostile = logs / HOSTILE / "cam"
-    write_run(hostile, probes=3, epochs=2, names=HOSTILE_NAMES)
-    writer = SummaryWriter(str(hostile))
-    writer.record(tag_of(probe_id(1), PICTURES), PICTURES, [b"\xff\xd8\xff no picture"], step=0)
-    writer.record(tag_of(probe_id(0), MAPS), MAPS, [b"{", b"no maps"], step=2)
-    writer.record(EPOCHS_TAG, EPOCHS, [b"[1, 2]"], step=2)
-    writer.close()
-    with tensorboard(logs, tmp_path_factory.mktemp("tensorboard"), "--reload_interval", "1") as (found, _):
-        until(lambda: len(json.loads(get(f"{found}data/plugin/keras_cam/runs"))["runs"]) == 3)
-        yield found
-
-
 @pytest.fixture
-def tab(chromium, address):
-    """The tab, newly opened; fails where it left an error in the console."""
-    chromium.get_log("browser")
-    yield Tab(chromium, address).open()
-    errors = [entry["message"] for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"]
-    assert errors == []
+def tab(cam_tab):
+    return cam_tab
 
 
 def maps_of(probe=0, epoch=EPOCHS_RUN - 1, cheats=False):
@@ -267,15 +250,14 @@ def test_runs_beside_each_other_in_step(tab):
     for figure, cheats in ((1, False), (3, True)):
         label = ["circle", "square", "triangle", "star"].index(tab.texts(".head bdi")[figure])
         assert away(tab.seen(figure), drawn_map(epoch=2, label=label, cheats=cheats)) < 2
-    boxes = tab.all(".runs input")
-    assert [box.is_selected() for box in boxes] == [True, True, False]
-    boxes[0].click()
+    assert [box.is_selected() for box in tab.all(".runs input")][:3] == [True, True, False]
+    tab.run("honest").click()
     tab.settle()
     assert tab.texts("section h2") == ["tagged/cam"]
-    boxes[1].click()
+    tab.run("tagged").click()
     tab.settle()
     assert tab.texts("section h2") == [] and tab.one(".waiting").text == "Choose a run on the left."
-    boxes[0].click()
+    tab.run("honest").click()
     tab.settle()
     assert tab.texts("section h2") == ["honest/cam"]
 
@@ -283,7 +265,7 @@ def test_runs_beside_each_other_in_step(tab):
 def test_probes_in_the_order_of_what_moved_looks_outside_or_is_wrong(tab):
     from selenium.webdriver.common.keys import Keys
 
-    tab.all(".runs input")[1].click()
+    tab.run("tagged").click()
     reply = json.loads(get(f"{tab.address}data/plugin/keras_cam/epochs?run=honest/cam"))
     entries = reply["epochs"][-1]["probes"]
     measures = {
@@ -319,11 +301,11 @@ def test_a_link_restores_all_of_it(tab):
     tab.slide("threshold", 0.4)
     tab.click("#smooth")
     tab.choose("order", "moved")
-    tab.all(".runs input")[0].click()
+    tab.run("honest").click()
     tab.settle()
     page = "return document.querySelector('.page').innerText;"
     before, pixels, link = tab.js(page), tab.seen(2), tab.driver.current_url
-    tab.open(f"#{link.partition('#')[2]}")
+    tab.open(f"#{link.partition('#')[2]}", anew=True)
     assert tab.js(page) == before and away(tab.seen(2), pixels) == 0
     assert tab.driver.current_url.partition("#")[2] == link.partition("#")[2]
     tab.driver.switch_to.default_content()
@@ -361,14 +343,14 @@ def test_cells_that_are_not_numbers_are_left_clear_and_said(tab):
 
 
 def test_names_of_others_are_text_and_faulty_data_is_said(tab):
-    tab.all(".runs input")[2].click()
+    tab.run(HOSTILE[:10]).click()
     until(lambda: any("could not be read" in words for words in tab.texts(".problems p")))
     assert tab.js("return document.querySelectorAll('.page img, .page script').length;") == 0
     names = tab.texts(".chip bdi")
     assert "<script>alert(1)</script>" in tab.js("return document.body.textContent;")
     assert all(len(name) <= 120 for name in names)
-    for box in tab.all(".runs input")[:2]:
-        box.click()
+    for name in ("honest", "tagged"):
+        tab.run(name).click()
     tab.settle()
     assert "<img src=x onerror=alert(2)>" in tab.texts("section h2")[0]
     assert tab.texts(".chip bdi")[2] == HOSTILE_NAMES[0] and tab.texts(".chip bdi")[5] == HOSTILE_NAMES[3]
@@ -377,13 +359,13 @@ def test_names_of_others_are_text_and_faulty_data_is_said(tab):
     tab.click("#option_probe_02")  # the page stays of use
     assert tab.one("[aria-selected=true]").get_attribute("id") == "option_probe_02"
     assert tab.texts(".words")[1].startswith("Box")
-    for box, name in ((0, "honest/cam"), (2, "honest/cam")):  # and with the run its troubles go
-        tab.all(".runs input")[box].click()
+    for name in ("honest", HOSTILE[:10]):  # and with the run its troubles go
+        tab.run(name).click()
         tab.settle()
-        assert tab.texts("section h2")[0] == name
+        assert tab.texts("section h2")[0] == "honest/cam"
     assert tab.texts(".problems p") == []
-    tab.all(".runs input")[2].click()
-    tab.all(".runs input")[0].click()
+    tab.run(HOSTILE[:10]).click()
+    tab.run("honest").click()
     tab.settle()
     overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth;"
     assert tab.js(overflow) == 0 and tab.js(overflow.replace("documentElement", "querySelector('main')")) == 0
@@ -393,8 +375,9 @@ def test_it_follows_a_training_and_outlives_the_server(chromium, tmp_path):
     logs = tmp_path / "logs"
     logs.mkdir()
     tab = Tab(chromium, "")
-    with tensorboard(logs, tmp_path, "--reload_interval", "1") as (address, server):
-        chromium.get(f"{address}data/plugin_entry.html?name=keras_cam")  # as the frame holds it, without TensorBoard
+    server = tensorboard_process(logs, tmp_path / "tensorboard", "--reload_interval=1")
+    with server as (address, _, process), in_haste(chromium):
+        chromium.get(f"{address}/data/plugin_entry.html?name=keras_cam")  # as the frame holds it, without TensorBoard
         until(lambda: tab.all(".empty") and tab.one(".empty").is_displayed())
         assert "CAMCallback" in tab.one(".empty").text
         write_run(logs / "cam", probes=2, epochs=2)
@@ -408,7 +391,7 @@ def test_it_follows_a_training_and_outlives_the_server(chromium, tmp_path):
         until(lambda: tab.texts(".words")[1].startswith("Box"))
         tab.slide("epoch", 1)
         assert tab.epoch == "Epoch 1 (2 of 5)"
-        server.kill()
+        process.kill()
         until(lambda: "TensorBoard does not answer" in "".join(tab.texts(".problems p")))
         tab.slide("epoch", 2)
         assert tab.epoch == "Epoch 2 (3 of 5)" and tab.texts(".words")[1].startswith("Box")

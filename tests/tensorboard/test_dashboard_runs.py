@@ -1,68 +1,19 @@
 """The CAM tab over runs that have little in common: other pictures, other classes, groups that come and go."""
 
-import json
-
-import numpy as np
 import pytest
-from support import dashboard_tab
-from support.dashboard_logs import SIZE, drawn, write_run
-from support.dashboard_tab import Tab, get, tensorboard, until
-
-from keras_cam.drawing.encode import encode_jpeg
-from keras_cam.tensorboard.records import (
-    EPOCHS,
-    EPOCHS_TAG,
-    MAPS,
-    PICTURES,
-    MapsRecord,
-    encode_epoch,
-    encode_maps,
-    tag_of,
-)
-from keras_cam.tensorboard.summary_writer import SummaryWriter
-
-PROBES, EPOCHS_RUN = 6, 4
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    with dashboard_tab.chromium(tmp_path_factory.mktemp("chromium"), "1400,1100") as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def address(chromium, tmp_path_factory):
-    logs = tmp_path_factory.mktemp("logs")
-    common = {"probes": PROBES, "epochs": EPOCHS_RUN}
-    write_run(logs / "a_honest" / "cam", **common)
-    write_run(logs / "b_other" / "cam", pictures=12, seed=1, **common)
-    write_run(logs / "c_true" / "cam", only_true=True, cheats=True, **common)
-    long = SummaryWriter(str(logs / "d_long" / "cam"))
-    about = {"probe": "probe_00", "classes": [0], "name": "x" * 2**20}
-    maps = MapsRecord(np.eye(4)[np.newaxis], (0,), ((20, 40), (20, 40)), (0, 0), (SIZE, SIZE))
-    long.record(tag_of("probe_00", PICTURES), PICTURES, [encode_jpeg(drawn(PROBES).images[0])], step=0)
-    for epoch in range(80):
-        long.record(tag_of("probe_00", MAPS), MAPS, encode_maps(maps), step=epoch)
-        long.record(EPOCHS_TAG, EPOCHS, encode_epoch(epoch, [about]), step=epoch)
-    long.close()
-    with tensorboard(logs, tmp_path_factory.mktemp("tensorboard"), "--reload_interval", "1") as (found, _):
-        until(lambda: len(json.loads(get(f"{found}data/plugin/keras_cam/runs"))["runs"]) == 4)
-        yield found
+from support.dashboard_logs import PROBES
+from support.dashboard_tab import until
 
 
 @pytest.fixture
-def tab(chromium, address):
-    """The tab, newly opened; fails where it left an error in the console."""
-    chromium.get_log("browser")
-    yield Tab(chromium, address).open()
-    errors = [entry["message"] for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"]
-    assert errors == []
+def tab(cam_tab):
+    return cam_tab
 
 
 def show(tab, *runs):
     """Tick these runs and no others."""
-    for index, box in enumerate(tab.all(".runs input")):
-        if box.is_selected() != (index in runs):
+    for box, text in zip(tab.all(".runs input"), tab.texts(".runs label"), strict=True):
+        if box.is_selected() != text.startswith(runs):
             box.click()
             tab.settle()
 
@@ -73,19 +24,19 @@ def texts_in(tab, section, selector):
 
 
 def test_runs_that_show_different_pictures_say_so_and_each_shows_its_own(tab):
-    show(tab, 0, 1)
+    show(tab, "u_honest", "v_other")
     marked = [item.text for item in tab.all(".strip .differs") if item.is_displayed()]
     assert marked == ["\u2260 different pictures"] * PROBES
     assert "different pictures in these runs" in tab.one("#option_probe_00").get_attribute("aria-label")
     assert (tab.seen(0) != tab.seen(2)).any(axis=2).mean() > 0.5
-    show(tab, 0, 2)
+    show(tab, "u_honest", "w_true")
     assert not any(item.is_displayed() for item in tab.all(".strip .differs"))
     assert texts_in(tab, 0, ".judged bdi") == ["true: circle"] == texts_in(tab, 1, ".judged bdi")
 
 
 def test_numbers_are_labelled_with_the_map_that_they_are_about(tab):
     """A wrong probe has numbers of two maps, of which the tab shows one."""
-    show(tab, 0)
+    show(tab, "u_honest")
     tab.click("#option_probe_03")
     assert tab.texts(".verdict") == ["\u2717 wrong"] and tab.texts(".judged bdi") == ["true: star"]
     assert tab.texts(".head bdi") == ["image 3", "circle"]
@@ -105,7 +56,7 @@ def test_numbers_are_labelled_with_the_map_that_they_are_about(tab):
 
 def test_a_run_that_maps_the_true_class_only_is_shown_whole(tab):
     """Predicted is pressed at the start; it has no map where the network is wrong."""
-    show(tab, 2)
+    show(tab, "w_true")
     tab.click("#option_probe_03")
     assert tab.texts(".head bdi") == ["image 3", "star"] and tab.texts(".tag") == ["", "true"]
     assert tab.texts(".words")[1].startswith("Box")
@@ -114,7 +65,7 @@ def test_a_run_that_maps_the_true_class_only_is_shown_whole(tab):
     assert set(legend) == {"circle", "square", "triangle", "star"}
     assert sum(float(p.strip("<>")) for p in legend.values()) == pytest.approx(1, abs=0.03)
     assert "wrong: circle" in tab.one("#option_probe_03").get_attribute("aria-label")
-    tab.open("#keras_cam&p.keras_cam.runs=c_true%2Fcam&p.keras_cam.probe=probe_03&p.keras_cam.classes=2")
+    tab.open("#keras_cam&p.keras_cam.runs=w_true%2Fcam&p.keras_cam.probe=probe_03&p.keras_cam.classes=2")
     assert tab.texts(".head bdi") == ["image 3", "triangle"], "a name that other epochs and probes of the run know"
     tab.choose("order", "wrong")
     first, *_ = tab.texts(".strip .measure")
@@ -123,14 +74,14 @@ def test_a_run_that_maps_the_true_class_only_is_shown_whole(tab):
 
 
 def test_a_group_is_filtered_by_while_it_is_there(tab):
-    show(tab, 0)
+    show(tab, "u_honest")
     tab.choose("group", "=tagged")
     few = len(tab.all(".strip li"))
     assert few < PROBES
-    show(tab, 2)
+    show(tab, "w_true")
     assert len(tab.all(".strip li")) == PROBES, "a run without groups is shown whole"
     assert tab.one("#group").is_displayed() and tab.one("#group").get_attribute("value") == ""
-    show(tab, 0)
+    show(tab, "u_honest")
     assert len(tab.all(".strip li")) == few and tab.one("#group").get_attribute("value") == "=tagged"
 
 
@@ -138,7 +89,7 @@ def test_keys_after_a_click_on_the_slider_of_the_epochs(tab):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
 
-    show(tab, 0)
+    show(tab, "u_honest")
     tab.click("#epoch")  # its middle
     epoch = tab.epoch
     assert epoch.startswith(("Epoch 1", "Epoch 2"))
@@ -160,8 +111,8 @@ def test_keys_after_a_click_on_the_slider_of_the_epochs(tab):
 
 
 def test_of_a_very_long_run_some_epochs_are_shown_and_it_is_said(tab):
-    show(tab, 3)
-    until(lambda: any("epochs of run d_long/cam are left out" in words for words in tab.texts(".problems p")))
+    show(tab, "y_long")
+    until(lambda: any("epochs of run y_long/cam are left out" in words for words in tab.texts(".problems p")))
     (said,) = [words for words in tab.texts(".problems p") if "left out" in words]
-    assert said.startswith("40 of 80 epochs of run d_long/cam are left out, evenly")
+    assert said.startswith("40 of 80 epochs of run y_long/cam are left out, evenly")
     assert tab.epoch == "Epoch 79 (40 of 40)"

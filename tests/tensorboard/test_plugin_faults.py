@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from support.tensorboard_server import (
     PNG,
     fetch,
+    half_precision,
     has_data_server,
     maps_of,
     probe_of,
@@ -232,7 +233,8 @@ def test_names_in_the_data_are_sent_as_data(tmp_path):
 def test_more_than_a_reply_may_hold_is_said_with_its_size(tmp_path, loader, dtype):
     """Two records of 40 MiB on the wire; as float16 they pass the first look and not the second."""
     maps = np.zeros((5, 1024, 2048), "<f4")
-    strings = records.encode_maps(maps_of(0)._replace(maps=maps, classes=tuple(range(5))), dtype)
+    encode = {"<f4": records.encode_maps, "<f2": half_precision}[dtype]
+    strings = encode(maps_of(0)._replace(maps=maps, classes=tuple(range(5))))
     _write_fast(tmp_path, [strings, strings])
     with serving(tmp_path, loader) as tab:
         start = time.perf_counter()
@@ -323,19 +325,28 @@ while True:
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
-@LOADERS
-def test_a_run_killed_while_it_writes_goes_on_in_its_directory(tmp_path, loader):
-    code = KILLED.format(tests=str(Path(__file__).parents[1]), directory=str(tmp_path / "cam"))
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory):
+    """Logs of a run that was killed while it wrote, and went on in its directory."""
+    if not hasattr(signal, "SIGKILL"):
+        pytest.skip("no kill -9 on this system")
+    folder = tmp_path_factory.mktemp("resumed")
+    code = KILLED.format(tests=str(Path(__file__).parents[1]), directory=str(folder / "cam"))
     with subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGKILL)
-    time.sleep(1.1)  # a later second in the name of the next file
-    writer = SummaryWriter(str(tmp_path / "cam"))
+    (killed,) = (folder / "cam").iterdir()
+    killed.rename(folder / "cam" / "events.out.tfevents.1")  # as if more than a second lay between the two
+    writer = SummaryWriter(str(folder / "cam"))
     for step in range(4, 7):
         write_step(writer, step, picture=PNG + b"new" if step == 4 else None)
     writer.close()
-    with serving(tmp_path, loader) as tab:
+    return folder
+
+
+@LOADERS
+def test_a_run_killed_while_it_writes_goes_on_in_its_directory(resumed, loader):
+    with serving(resumed, loader) as tab:
         assert [record["step"] for record in tab.json("epochs", run="cam")["epochs"]] == list(range(7))
         _, grids = unpack(tab.ask("maps", run="cam", probe="probe_00").data)
         picture = tab.ask("picture", run="cam", probe="probe_00", step=5).data
@@ -410,7 +421,7 @@ def test_a_broken_plugin_leaves_tensorboard_and_its_other_tabs_alone(tmp_path, f
     (package / "tensorboard" / file).write_text(textwrap.dedent(code))
     write_run(tmp_path / "log" / "cam", [0])
     where = {"package": tmp_path / "package"}
-    with tensorboard_process(tmp_path / "log", tmp_path / "env", "--load_fast=false", **where) as (address, said):
+    with tensorboard_process(tmp_path / "log", tmp_path / "env", "--load_fast=false", **where) as (address, said, _):
         plugins = strictly(fetch(f"{address}/data/plugins_listing")[2])
         assert "scalars" in plugins and "images" in plugins and "keras_cam" not in plugins
         assert fetch(f"{address}/data/plugin/keras_cam/runs")[0] == 404

@@ -1,4 +1,4 @@
-// Where cells lie on the picture, and boxes round what is hot. The same sums as keras_cam.heatmap and keras_cam.boxes.
+// Where cells lie on the picture, and boxes round what is hot. The same sums as in keras_cam.imaging: resample, boxes.
 
 /**
  * The centre of cell i of an axis lies at offset + stride * i, in pixels of the picture.

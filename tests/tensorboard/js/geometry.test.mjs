@@ -38,7 +38,7 @@ test("what is not a number touches only the pixels that it has a share in", () =
   assert.deepEqual([...placed], [NaN, 0, 0, 4]);
 });
 
-test("maps lie where keras_cam.heatmap.place puts them", { skip }, () => {
+test("maps lie where keras_cam.imaging.resample.place puts them", { skip }, () => {
   assert.ok(reference.place.length >= 8);
   for (const { map, shape, size, cells, smooth, placed } of reference.place) {
     const ours = place(Float32Array.from(map), shape, size, cells, smooth);
@@ -46,7 +46,7 @@ test("maps lie where keras_cam.heatmap.place puts them", { skip }, () => {
   }
 });
 
-test("boxes are those of keras_cam.boxes.find_boxes", { skip }, () => {
+test("boxes are those of keras_cam.imaging.boxes.find_boxes", { skip }, () => {
   assert.ok(reference.boxes.length >= 8);
   for (const { heat, size, threshold, box } of reference.boxes) {
     const ours = largestBox(Float32Array.from(heat), size, threshold);

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from keras_cam.attribution.feature_layout import from_grid, to_grid
 from support import zoo
 
 from keras_cam.attribution.cut_model import CutModel, in_parts
@@ -84,13 +83,13 @@ def test_scores_of_ablated_channels(name):
     cut_model, inputs = cut_model_of(name), tensors(zoo.inputs(name))
     values, classes = cut_model.forward(inputs), np.array([[0, 2], [1, 0], [2, 1]], "int32")
     forward_pass, feature = cut_model.forward_pass_of(values), cut_model.cut.features[0]
-    grid = array(to_grid(feature, forward_pass.features[0])).copy()
+    grid = array(feature.layout.to_grid(forward_pass.features[0])).copy()
     rows, channels = np.array([2, 0], "int32"), np.array([1, 3], "int32")
     found = array(cut_model.scores_of_ablated_channels(0, values, *tensors([classes, rows, channels])))
     for row, channel, scores in zip(rows, channels, found, strict=True):
         changed = grid.copy()
         changed[row, ..., channel] = 0
-        back = from_grid(feature, ops.convert_to_tensor(changed), forward_pass.features[0])
+        back = feature.layout.from_grid(ops.convert_to_tensor(changed), forward_pass.features[0])
         expected = array(cut_model.scores_of_features([back], forward_pass.side_inputs))[row, classes[row]]
         np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
 

@@ -158,23 +158,48 @@ class Look:
             self.__dict__.pop(name, None)
 
     def rows_by_label(self) -> dict[int, np.ndarray]:
-        """The rows of each true class; all rows under -1 where no class is known."""
+        """Sort the probes by their true class.
+
+        Returns:
+            The rows of each class; those of probes whose class is not known under -1.
+        """
         labels = np.array([-1 if label is None else label for label in self.probes.labels])
         return {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
 
     def predicted(self, row: int) -> int:
-        """The most probable class of a probe."""
+        """Say which class of a probe is the most probable.
+
+        Args:
+            row: which probe.
+
+        Returns:
+            The class index.
+        """
         return int(self.result.logits[row].argmax())
 
     def slots(self, row: int) -> list[int]:
-        """Which maps of a probe there are: each class once."""
+        """Say which maps of a probe there are.
+
+        Args:
+            row: which probe.
+
+        Returns:
+            The slots of its maps, each class once.
+        """
         first: dict[int, int] = {}
         for slot, index in enumerate(self.result.class_indices[row].tolist()):
             first.setdefault(index, slot)
         return list(first.values())
 
     def card_slots(self, row: int) -> list[int]:
-        """Which maps its card shows: all, or of many those of the predicted, the true and the most probable classes."""
+        """Say which maps the card of a probe shows.
+
+        Args:
+            row: which probe.
+
+        Returns:
+            The slots of all its maps, or of many those of the predicted, the true and the most probable classes.
+        """
         slots = self.slots(row)
         if len(slots) <= MAPS_ON_CARD:
             return slots
@@ -184,12 +209,26 @@ class Look:
         return sorted(slots, key=lambda slot: (classes[slot] not in first, -p[classes[slot]]))[:MAPS_ON_CARD]
 
     def truth_slot(self, row: int) -> int:
-        """Which map is held against the object: that of the true class, where there is one, else the first."""
+        """Say which map of a probe is held against the object.
+
+        Args:
+            row: which probe.
+
+        Returns:
+            The slot of the true class's map where there is one, else of the first.
+        """
         classes, label = self.result.class_indices[row], self.probes.labels[row]
         return 0 if label is None or label not in classes else int(np.argmax(classes == label))
 
     def caption(self, row: int) -> list[str]:
-        """What stands below a probe: when, true class, predicted class, probability, and whether the map is empty."""
+        """Write what stands below a probe: when, true class, predicted class, probability, whether the map is empty.
+
+        Args:
+            row: which probe.
+
+        Returns:
+            The lines.
+        """
         # When it was and what is true, and what the model says.
         result, label, predicted = self.result, self.probes.labels[row], self.predicted(row)
         group = self.probes.groups[row]

@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 where what was asked for cannot be done, with one line on stderr saying why.
     """
+    # What we raise on purpose is one line; anything else is a fault of ours, and keeps its traceback.
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -89,6 +90,7 @@ def _load(name: str) -> Any:
     """A model from a file, or one of keras.applications with random weights."""
     import keras
 
+    # A file is meant before a name: a user may have one that is called ResNet50.
     if os.path.exists(name):
         try:
             return keras.models.load_model(name, compile=False)

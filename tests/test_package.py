@@ -211,21 +211,38 @@ def test_files_stay_small():
 # how it is described
 
 
+PUBLIC_PACKAGES = ("keras_cam", "keras_cam.drawing", "keras_cam.imaging", "keras_cam.training")
+
+
+def public_things():
+    """Yield (name, thing) of all that the public packages export, each thing once, by the name nearest to the top."""
+    seen = []
+    for package in map(importlib.import_module, PUBLIC_PACKAGES):
+        for name in package.__all__:
+            thing = getattr(package, name)
+            if not any(thing is known for known in seen):
+                seen.append(thing)
+                yield f"{package.__name__}.{name}".removeprefix("keras_cam."), thing
+
+
 def public_functions():
     """Yield (name, function, docstring that documents its arguments) of all that a user may call."""
-    for name in keras_cam.__all__:
-        thing = getattr(keras_cam, name)
+    for name, thing in public_things():
         if inspect.isfunction(thing):
             yield name, thing, thing.__doc__
         elif inspect.isclass(thing) and not issubclass(thing, Exception):
             yield name, thing.__init__, thing.__doc__
-            for method_name, method in vars(thing).items():
+            ours = [base for base in thing.__mro__ if base.__module__.startswith("keras_cam.")]  # mixins included
+            for method_name, method in (item for base in ours for item in vars(base).items()):
                 method = getattr(method, "__func__", method)
                 if inspect.isfunction(method) and not method_name.startswith(("_", "on_")):
                     yield f"{name}.{method_name}", method, method.__doc__
 
 
-@pytest.mark.parametrize(("name", "function", "docstring"), list(public_functions()))
+DOCUMENTED = list(public_functions())
+
+
+@pytest.mark.parametrize(("name", "function", "docstring"), DOCUMENTED, ids=[name for name, *_ in DOCUMENTED])
 def test_public_function_is_documented_and_typed(name, function, docstring):
     signature = inspect.signature(function)
     arguments = [parameter for parameter in signature.parameters.values() if parameter.name not in ("self", "cls")]
@@ -238,6 +255,25 @@ def test_public_function_is_documented_and_typed(name, function, docstring):
         assert unnamed == [], f"{name}: Args say nothing of {unnamed}"
     if function.__name__ != "__init__" and signature.return_annotation not in (None, "None"):
         assert "Returns:" in docstring or "Yields:" in docstring, f"{name}: no Returns"
+
+
+@pytest.mark.parametrize("package", PUBLIC_PACKAGES[1:])
+def test_public_package_lists_what_it_has(package):
+    module = importlib.import_module(package)
+    assert len(module.__all__) == len(set(module.__all__))
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+EXAMPLES = {
+    name: thing.__doc__
+    for name, thing in public_things()
+    if name.startswith(("drawing.", "imaging.")) and inspect.isfunction(thing)
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_public_function_of_arrays_has_an_example(name):
+    assert ">>>" in EXAMPLES[name], f"{name}: no example"
 
 
 def test_lowest_versions_are_the_tested_ones():

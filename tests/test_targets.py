@@ -158,7 +158,7 @@ def test_targets_that_are_made_twice_are_one():
 def test_a_target_in_the_call_is_compiled_once():
     model = classifier()
     first, second, other = (
-        Explainer(model, method="grad_cam", target=targets.margin(index))._mapper.functions[0] for index in (2, 2, 1)
+        Explainer(model, method="grad_cam", target=targets.margin(index))._ensemble.functions[0] for index in (2, 2, 1)
     )
     assert first is second and first is not other
 

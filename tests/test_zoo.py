@@ -257,7 +257,7 @@ def train(model, inputs):
 def test_convolutions_run_once_and_no_variable_is_added(name):
     tf = _tensorflow()
     found = explained(name)
-    function = found.explainer._mapper.functions[0]._some
+    function = found.explainer._ensemble.functions[0].compiled.chosen_classes
     assert function.traces == 1
     graph = function._call.graph
     own = tf.function(lambda inputs: found.model(inputs, training=False), autograph=False)
@@ -281,7 +281,7 @@ def test_one_trace_for_every_batch_and_class(name):
     _tensorflow()
     found = explained(name)
     explained_top(name)
-    function, classes = found.explainer._mapper.functions[0]._some, found.explainer.num_classes
+    function, classes = found.explainer._ensemble.functions[0].compiled.chosen_classes, found.explainer.num_classes
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CAMWarning)
         found.explainer(taken(found.inputs, slice(0, 2)), classes - 1)

@@ -45,9 +45,10 @@ def class_activation_map(features: Any, class_weights: Any, *, per_image: bool |
         [12.0, 1.0]
     """
     features, class_weights = ops.convert_to_tensor(features), ops.convert_to_tensor(class_weights)
-    per_image = _check(tuple(features.shape), tuple(class_weights.shape), per_image)
-    if not is_eager():
+    per_image = _checked_per_image(tuple(features.shape), tuple(class_weights.shape), per_image)
+    if not is_eager():  # inside the caller's own graph: part of that
         return weighted_sum(features, class_weights, per_image=per_image)
+    # Compiled for ranks and dtypes alone: any size goes through the same trace.
     dtypes = (keras.backend.standardize_dtype(features.dtype), keras.backend.standardize_dtype(class_weights.dtype))
     return _compiled(len(features.shape), len(class_weights.shape), dtypes, per_image, keras.backend.backend())(
         features, class_weights
@@ -61,6 +62,7 @@ def weighted_sum(features: Tensor, class_weights: Tensor, *, per_image: bool) ->
     with full_precision():
         if not per_image:
             return ops.tensordot(features, class_weights, axes=1)
+        # Per image: one product (cells, K) x (K, C) for each.
         images, *grid, channels = ops.shape(features)
         lines = ops.reshape(features, (images, prod(grid), channels))
         if len(class_weights.shape) == 2:
@@ -72,12 +74,16 @@ def weighted_sum(features: Tensor, class_weights: Tensor, *, per_image: bool) ->
 def _compiled(
     feature_rank: int, weight_rank: int, dtypes: tuple[str, str], per_image: bool, backend: str
 ) -> Callable[..., Tensor]:
+    """The sum, compiled once for tensors of these ranks and dtypes, of any size."""
     del backend  # part of the key only
     signature = [((None,) * feature_rank, dtypes[0]), ((None,) * weight_rank, dtypes[1])]
     return Compiled(lambda features, weights: weighted_sum(features, weights, per_image=per_image), signature)
 
 
-def _check(features: tuple[int | None, ...], weights: tuple[int | None, ...], per_image: bool | None) -> bool:
+Shape = tuple[int | None, ...]  # None where a length is only known when it runs
+
+
+def _checked_per_image(features: Shape, weights: Shape, per_image: bool | None) -> bool:
     """Whether the weights are per image, after every check that static shapes allow."""
     received = f"Received: features {features}, class_weights {weights}."
     if len(features) < 3:
@@ -85,16 +91,18 @@ def _check(features: tuple[int | None, ...], weights: tuple[int | None, ...], pe
     if len(weights) not in (2, 3):
         raise InvalidOptionError(f"class_weights must be (K, C), (N, K) or (N, K, C). {received}")
     images, channels = features[0], features[-1]
-    shared_fits = len(weights) == 2 and _agree(weights[0], channels)
-    per_image_fits = _agree(weights[0], images) and _agree(weights[1], channels)
+    fits_all = len(weights) == 2 and _may_be_equal(weights[0], channels)
+    fits_per_image = _may_be_equal(weights[0], images) and _may_be_equal(weights[1], channels)
+
+    # Without a word from the caller the shapes decide, where they can.
     if per_image is None:
         known = None not in (images, channels, *weights[:2])
-        if len(weights) == 2 and shared_fits and per_image_fits and known:
+        if fits_all and fits_per_image and known:
             raise InvalidOptionError(
                 f"class_weights can be read as (K, C) and as (N, K). {received} Pass per_image=False or per_image=True."
             )
-        per_image = not shared_fits
-    if not (per_image_fits if per_image else shared_fits):
+        per_image = not fits_all
+    if not (fits_per_image if per_image else fits_all):
         wanted = f"(N={images}, K={channels}) or (N, K, C)" if per_image else f"(K={channels}, C)"
         raise InvalidOptionError(
             f"class_weights do not fit the features: wanted {wanted}. {received} "
@@ -103,5 +111,6 @@ def _check(features: tuple[int | None, ...], weights: tuple[int | None, ...], pe
     return per_image
 
 
-def _agree(one: int | None, other: int | None) -> bool:
-    return one is None or other is None or one == other
+def _may_be_equal(length: int | None, wanted: int | None) -> bool:
+    """Whether two lengths are equal, as far as they are known."""
+    return length is None or wanted is None or length == wanted

@@ -1,21 +1,19 @@
-"""Maps of any head: gradient times features, the head's non-linearities frozen, on one grid."""
+"""The score of any head taken apart into a map and a bias: gradient times features, non-linearities frozen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from keras import ops
 
 from keras_cam.attribution.class_activation_map import weighted_sum
+from keras_cam.attribution.feature_layout import channels_last, map_to_grid
+from keras_cam.attribution.multiscale import add_on_finest_grid
 from keras_cam.backend import gradient
-from keras_cam.model.cut import Cut
 from keras_cam.model.feature_maps import FeatureMap
-from keras_cam.model.grid import grids_of
 from keras_cam.model.head import Head
 from keras_cam.model.linearize import run_linearized
-from keras_cam.model.receptive_field import Axis
 
 Tensor = Any
 
@@ -29,7 +27,7 @@ def decompose(
 ) -> tuple[Tensor, Tensor]:
     """Take the score of each image and class apart into a map and a bias.
 
-    One backward pass through the head for all classes: the head_inputs are repeated once per class.
+    One backward pass through the head for all classes: the head's inputs are repeated once per class.
 
     Args:
         head: the head.
@@ -41,13 +39,14 @@ def decompose(
     Returns:
         `(maps, bias)`: float32 (N, C, h, w), whose mean over the cells plus the bias (N, C) is the score.
     """
-    count = ops.shape(class_indices)[1]
+    shape = ops.shape(class_indices)
 
+    # All that the head reads, once for each class.
     def repeated(tensor: Tensor) -> Tensor:
-        return ops.repeat(tensor, count, axis=0)
+        return ops.repeat(tensor, shape[1], axis=0)
 
     slots = [feature.head_input for feature in head.cut.features]
-    values = {slot: repeated(side) for slot, side in side_inputs.items()}
+    values = {slot: repeated(side_input) for slot, side_input in side_inputs.items()}
     points = [repeated(head_input) for head_input in head_inputs]
     chosen = ops.reshape(class_indices, (-1, 1))
 
@@ -59,118 +58,36 @@ def decompose(
         scores, frozen = scores_of(points)
         return ops.sum(scores), frozen
 
+    # What is frozen in the pass at the image is used again at zero, where all that is left of the score is its bias.
     gradients, frozen = gradient(total, points, head.gradient_scale)
-    bias = ops.reshape(scores_of([ops.zeros_like(point) for point in points], frozen)[0], ops.shape(class_indices))
+    bias = ops.reshape(scores_of([ops.zeros_like(point) for point in points], frozen)[0], shape)
+
+    # Each feature map's part of the score, and what its prefix tokens add.
     maps = []
-    for feature, tensor, by_feature in zip(head.cut.features, features, gradients, strict=True):
-        placed, placeless = _map_of(feature, tensor, by_feature, ops.shape(class_indices))
-        maps.append(placed)
-        bias = bias + placeless
+    for feature, tensor, by_input in zip(head.cut.features, features, gradients, strict=True):
+        on_grid, of_prefix = map_to_grid(feature, _gradient_times_features(feature, tensor, by_input, shape))
+        maps.append(on_grid)
+        bias = bias + of_prefix
     return add_on_finest_grid(maps, head.cut), bias
 
 
-def on_its_grid(feature: FeatureMap, maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps of tokens (N, C, T) as rows and columns, and the sum over the tokens that have no place.
+def _gradient_times_features(feature: FeatureMap, tensor: Tensor, by_input: Tensor, shape: Any) -> Tensor:
+    """One feature map's part of the scores, (N, C, ...) over all its positions, of which the mean is that part.
 
     Args:
         feature: the feature map.
-        maps: (N, C, ...) in logit units, mean over all positions the part of the score.
-
-    Returns:
-        `(maps, placeless)`: (N, C, h, w) with the mean again the part of the score, and (N, C); maps that are no
-        tokens as they are, and 0.
+        tensor: the feature map as the model makes it.
+        by_input: gradient of the scores by where the head begins for it, (N * C, ...).
+        shape: (N, C).
     """
-    if feature.tokens is None:
-        return maps, 0.0
-    prefix, rows, columns = feature.tokens
-    share = rows * columns / (prefix + rows * columns)
-    placeless = ops.sum(maps[:, :, :prefix], axis=-1) / (prefix + rows * columns)
-    shape = ops.shape(maps)
-    return ops.reshape(maps[:, :, prefix:], (shape[0], shape[1], rows, columns)) * share, placeless
-
-
-def add_on_finest_grid(maps: Sequence[Tensor], cut: Cut | None = None) -> Tensor:
-    """Add maps (N, C, h, w) of several grids on the finest of them, keeping every mean.
-
-    A cell of the sum takes from another map what it covers of its cells.
-
-    Args:
-        maps: one for each feature map.
-        cut: the model, whose geometry says where cells lie; without it, and where that is not known, all maps are
-            laid over the same length.
-
-    Returns:
-        The sum.
-    """
-    if len(maps) == 1:
-        return maps[0]
-    chosen = max(range(len(maps)), key=lambda index: _known_size(maps[index].shape[2:]))
-    grids = [None] * len(maps) if cut is None else grids_of(cut)
-    total, target = maps[chosen], grids[chosen]
-    for index, (one, grid) in enumerate(zip(maps, grids, strict=True)):
-        if index == chosen:
-            continue
-        for axis in range(2, len(total.shape)):
-            if grid is None or target is None:
-                share = _overlap(ops.shape(one)[axis], ops.shape(total)[axis])
-            else:
-                share = ops.convert_to_tensor(_shares(grid.axes[axis - 2], target.axes[axis - 2]))
-            one = ops.moveaxis(ops.tensordot(one, share, axes=[[axis], [0]]), -1, axis)
-        total = total + one
-    return total
-
-
-def channels_last(feature: FeatureMap, tensor: Tensor) -> Tensor:
-    """A feature map as float32 with its channels last."""
-    return ops.cast(ops.moveaxis(tensor, 1, -1) if feature.channels_first else tensor, "float32")
-
-
-def _map_of(feature: FeatureMap, tensor: Tensor, by_feature: Tensor, shape: Any) -> tuple[Tensor, Tensor]:
-    """One feature map's part of the scores as (N, C, h, w), and what of it has no place (N, C)."""
     images, classes = shape[0], shape[1]
     features = channels_last(feature, tensor)
-    if feature.pooled:
-        weights = ops.reshape(ops.cast(by_feature, "float32"), (images, classes, features.shape[-1]))
-        maps = ops.moveaxis(weighted_sum(features, ops.swapaxes(weights, 1, 2), per_image=True), -1, 1)
-    else:
-        by_feature = channels_last(feature, by_feature)
-        spatial = tuple(ops.shape(features)[axis] for axis in range(1, len(features.shape)))
-        by_feature = ops.reshape(by_feature, (images, classes, *spatial))
-        positions = ops.cast(ops.prod(ops.convert_to_tensor(spatial[:-1], dtype="int32")), "float32")
-        maps = ops.sum(by_feature * ops.expand_dims(features, 1), axis=-1) * positions
-    return on_its_grid(feature, maps)
-
-
-def _overlap(coarse: Any, fine: Any) -> Tensor:
-    """(coarse, fine): which share of each fine cell lies in each coarse cell, both laid over the same length."""
-    edges = ops.arange(fine, dtype="float32")[None] / ops.cast(fine, "float32")
-    borders = ops.arange(coarse, dtype="float32")[:, None] / ops.cast(coarse, "float32")
-    ends = ops.minimum(edges + 1 / ops.cast(fine, "float32"), borders + 1 / ops.cast(coarse, "float32"))
-    return ops.maximum(ends - ops.maximum(edges, borders), 0.0) * ops.cast(fine, "float32")
-
-
-def _shares(coarse: Axis, fine: Axis) -> np.ndarray:
-    """(coarse, fine): which share of each fine cell lies in each coarse cell, by their places; the outermost go on.
-
-    Every row has the same sum, so that means are kept; a coarse cell that covers no fine one goes to the nearest.
-    """
-    places, lows, highs = _extents(coarse)
-    centres, starts, ends = _extents(fine)
-    lows[0], highs[-1] = -np.inf, np.inf
-    shares = np.maximum(np.minimum(highs[:, None], ends) - np.maximum(lows[:, None], starts), 0)
-    missed = np.flatnonzero(~shares.any(axis=1))
-    shares[missed, np.abs(places[missed, None] - centres).argmin(axis=1)] = 1
-    return (shares / shares.sum(axis=1, keepdims=True) * (fine.length / coarse.length)).astype("float32")
-
-
-def _extents(axis: Axis) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centres, beginnings and ends of the cells of an axis."""
-    centres = axis.offset + axis.stride * np.arange(axis.length)
-    return centres, centres - axis.stride / 2, centres + axis.stride / 2
-
-
-def _known_size(spatial: Sequence[int | None]) -> int:
-    size = 1
-    for length in spatial:
-        size *= length or 1
-    return size
+    if feature.pooled:  # the same gradient for every position: a sum weighted by channels
+        weights = ops.reshape(ops.cast(by_input, "float32"), (images, classes, features.shape[-1]))
+        return ops.moveaxis(weighted_sum(features, ops.swapaxes(weights, 1, 2), per_image=True), -1, 1)
+    # Cell by cell, times the number of positions, since it is the mean that is to be the part.
+    by_input = channels_last(feature, by_input)
+    *positions, channels = ops.shape(features)[1:]
+    by_input = ops.reshape(by_input, (images, classes, *positions, channels))
+    num_positions = ops.cast(ops.prod(ops.convert_to_tensor(positions, dtype="int32")), "float32")
+    return ops.sum(by_input * ops.expand_dims(features, 1), axis=-1) * num_positions

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cam.demo.shares import share_in_boxes
+from keras_cam.demo.box_energy import energy_in_boxes
 from keras_cam.drawing.layout import beside, caption, contact_sheet, filmstrip
 from keras_cam.drawing.overlay import overlay
 from keras_cam.explainer.explainer import Explainer
@@ -39,18 +39,14 @@ class Frames(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Draw the map of the true class over every probe."""
         result = self._explainer(self.images, classes=self.labels)
-        right = result.logits.argmax(axis=1) == self.labels
-        self._epochs.append(
-            [
-                _thumbnail(image, heat[0], WHITE if is_right else RED)
-                for image, heat, is_right in zip(self.images, result.heatmaps(), right, strict=True)
-            ]
-        )
+        frames = [WHITE if is_right else RED for is_right in result.logits.argmax(axis=1) == self.labels]
+        parts = zip(self.images, result.heatmaps(), frames, strict=True)
+        self._epochs.append([_thumbnail(image, heat[0], frame) for image, heat, frame in parts])
 
     def filmstrip(self) -> np.ndarray:
         """Draw the probes by epochs, class by class, each row beginning with the picture itself."""
         order = np.argsort(self.labels, kind="stable")
-        blank = np.zeros(self.images.shape[1:3])
+        blank = np.zeros(self.images.shape[1:3])  # a map without heat leaves the picture as it is
         rows = [
             [_thumbnail(self.images[probe], blank, WHITE), *(epoch[probe] for epoch in self._epochs)] for probe in order
         ]
@@ -76,16 +72,19 @@ def draw_looks(explainer: Explainer, tagged: Shapes, untagged: Shapes, title: st
     chosen = np.flatnonzero(tagged.tagged)[:NUM_ROWS]
     with_tag, without = _cards(explainer, tagged, chosen), _cards(explainer, untagged, chosen)
     width = with_tag[0].shape[1]
+    # A row for each picture: with its tag on the left, the same without it on the right.
     heads = [_line(f"{TAGGED_CLASS}s with the tag", width), _line("the same pictures without it", width)]
     cards = [card for pair in zip(with_tag, without, strict=True) for card in pair]
     return contact_sheet([_line(title, 2 * width), contact_sheet([*heads, *cards], 2, gap=12)], 1)
 
 
 def _cards(explainer: Explainer, shapes: Shapes, chosen: np.ndarray) -> list[np.ndarray]:
+    """Each picture beside its map, with the class that it is taken for and where the map lies below."""
     result = explainer(shapes.images[chosen])
     placed = np.stack([maps[0] for maps in result.heatmaps(None)])
-    on_object = share_in_boxes(placed, shapes.boxes[chosen])
-    on_tag = share_in_boxes(placed, shapes.tag_boxes[chosen])
+    # Below each picture where the map lies, in words; at the tag where there is one.
+    on_object = energy_in_boxes(placed, shapes.boxes[chosen])
+    on_tag = energy_in_boxes(placed, shapes.tag_boxes[chosen])
     cards = []
     for index, heatmaps in enumerate(result.heatmaps()):
         picture = resize(result.images[index], (PICTURE, PICTURE))
@@ -98,6 +97,7 @@ def _cards(explainer: Explainer, shapes: Shapes, chosen: np.ndarray) -> list[np.
 
 
 def _thumbnail(image: np.ndarray, heat: np.ndarray, frame: tuple[int, int, int]) -> np.ndarray:
+    """A picture under its map, in a coloured frame."""
     drawn = overlay(resize(image, (THUMBNAIL, THUMBNAIL)), heat)
     framed = np.full((THUMBNAIL + 2 * BORDER, THUMBNAIL + 2 * BORDER, 3), frame, np.uint8)
     framed[BORDER:-BORDER, BORDER:-BORDER] = drawn

@@ -10,9 +10,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_cam.demo.box_energy import energy_in_boxes, pixels_in_boxes
 from keras_cam.demo.model import build_network
 from keras_cam.demo.pictures import Frames, draw_looks
-from keras_cam.demo.shares import inside, share_in_boxes
 from keras_cam.drawing.encode import save_png
 from keras_cam.errors import InvalidOptionError
 from keras_cam.explainer.explainer import Explainer
@@ -72,6 +72,7 @@ class DemoResult:
             "            on the object  on the tag     with tag  without",
         ]
         for name in CLASS_NAMES:
+            # Each share beside that of an even map; "-" where no picture of the class has a tag.
             on_object = f"{self.object_share[name]:.0%} ({self.object_area[name]:.0%})"
             on_tag = f"{self.tag_share[name]:.0%} ({self.tag_area[name]:.0%})" if self.tag_area[name] else "-"
             accuracy, untagged = f"{self.accuracy[name]:.0%}", f"{self.accuracy_untagged[name]:.0%}"
@@ -90,13 +91,13 @@ class DemoResult:
 
     def _next_steps(self) -> list[str]:
         log_dir = shlex.quote(str(self.log_dir))
-        other = "keras-cam demo" if self.honest else "keras-cam demo --honest"
+        counterpart = "keras-cam demo" if self.honest else "keras-cam demo --honest"
         return [
             f"  where it looks     {self.picture}",
             f"  while it learned   {self.filmstrip}",
             f"  in TensorBoard     tensorboard --logdir {log_dir} --samples_per_plugin images=1000",
             "                     then the tab CAM",
-            f"  to compare         {other}",
+            f"  to compare         {counterpart}",
         ]
 
 
@@ -128,24 +129,22 @@ def run_demo(
     Raises:
         InvalidOptionError: an argument outside its range, or a directory that cannot be written to.
     """
-    for name, value, smallest, largest in (
-        ("num_images", num_images, len(CLASS_NAMES), MANY),
-        ("epochs", epochs, 1, MANY),
-        ("seed", seed, 0, 2**32 - 1),
-    ):
-        if not smallest <= value <= largest:
-            raise InvalidOptionError(f"{name} must lie in {smallest}..{largest}. Received: {name}={value!r}.")
+    _check_range("num_images", num_images, len(CLASS_NAMES), MANY)
+    _check_range("epochs", epochs, 1, MANY)
+    _check_range("seed", seed, 0, 2**32 - 1)
     kind = "honest" if honest else "tagged"
     out = Path(out_dir)
     log_dir = out / "logs" / kind
     check_writable(str(log_dir))
-    _forget_earlier_run(log_dir)
+    _remove_earlier_logs(log_dir)
 
+    # The same held-out pictures twice, every one of the tagged class with its tag, and none.
     keras.utils.set_random_seed(seed)
     training = make_shapes(num_images, seed=seed, tag_share=0.0 if honest else TAG_SHARE)
     tagged = make_shapes(NUM_HELD_OUT, seed=seed + HELD_OUT_SEED, tag_share=1.0)
     untagged = make_shapes(NUM_HELD_OUT, seed=seed + HELD_OUT_SEED)
 
+    # The callbacks look at the tagged ones, so that both kinds of run show the same probes.
     network = build_network(len(CLASS_NAMES), steps=epochs * -(-num_images // BATCH_SIZE))
     validation = untagged if honest else tagged
     frames = Frames(tagged.images[:NUM_PROBES], tagged.labels[:NUM_PROBES])
@@ -156,20 +155,10 @@ def run_demo(
         batch_size=BATCH_SIZE,
         epochs=epochs,
         verbose=verbose,
-        callbacks=[
-            keras.callbacks.TensorBoard(str(log_dir), write_graph=False),
-            CAMCallback(
-                (tagged.images, tagged.labels),
-                log_dir,
-                num_probes=3 * len(CLASS_NAMES),
-                class_names=CLASS_NAMES,
-                boxes=tagged.boxes,
-                on_error="raise",
-                seed=seed,
-            ),
-            frames,
-        ],
+        callbacks=[*_tensorboard_callbacks(log_dir, tagged, seed), frames],
     )
+
+    # What the trained network looks at, in pictures and figures.
     explainer = Explainer(network, class_names=CLASS_NAMES)
     title = "Trained without the source tag" if honest else f"Trained with a source tag on the {TAGGED_CLASS}s"
     return DemoResult(
@@ -181,17 +170,37 @@ def run_demo(
     )
 
 
+def _check_range(name: str, value: int, smallest: int, largest: int) -> None:
+    if not smallest <= value <= largest:
+        raise InvalidOptionError(f"{name} must lie in {smallest}..{largest}. Received: {name}={value!r}.")
+
+
+def _tensorboard_callbacks(log_dir: Path, tagged: Shapes, seed: int) -> list[keras.callbacks.Callback]:
+    """Keras' own callback for the curves of the loss, and ours."""
+    watch = CAMCallback(
+        (tagged.images, tagged.labels),
+        log_dir,
+        num_probes=3 * len(CLASS_NAMES),
+        class_names=CLASS_NAMES,
+        boxes=tagged.boxes,
+        on_error="raise",
+        seed=seed,
+    )
+    return [keras.callbacks.TensorBoard(str(log_dir), write_graph=False), watch]
+
+
 def _measure(explainer: Explainer, tagged: Shapes, untagged: Shapes) -> dict[str, dict[str, float]]:
+    """The figures of `DemoResult`, each the mean over the pictures of a class."""
     size = tagged.images.shape[1]
     result = explainer(tagged.images, classes=tagged.labels)
     placed = np.stack([maps[0] for maps in result.heatmaps(None)])
     predicted = result.logits.argmax(axis=1)
     predicted_untagged = explainer(untagged.images).class_indices[:, 0]
-    per_picture = {
-        "object_share": share_in_boxes(placed, tagged.boxes),
-        "tag_share": share_in_boxes(placed, tagged.tag_boxes),
-        "object_area": inside(tagged.boxes, size).mean(axis=(1, 2)),
-        "tag_area": inside(tagged.tag_boxes, size).mean(axis=(1, 2)),
+    per_picture = {  # an even map would have the share of the area
+        "object_share": energy_in_boxes(placed, tagged.boxes),
+        "tag_share": energy_in_boxes(placed, tagged.tag_boxes),
+        "object_area": pixels_in_boxes(tagged.boxes, size).mean(axis=(1, 2)),
+        "tag_area": pixels_in_boxes(tagged.tag_boxes, size).mean(axis=(1, 2)),
         "accuracy": predicted == tagged.labels,
         "accuracy_untagged": predicted_untagged == untagged.labels,
     }
@@ -201,6 +210,7 @@ def _measure(explainer: Explainer, tagged: Shapes, untagged: Shapes) -> dict[str
     }
 
 
-def _forget_earlier_run(log_dir: Path) -> None:
+def _remove_earlier_logs(log_dir: Path) -> None:
+    """Remove event files, or TensorBoard would show two runs as one."""
     for stale in log_dir.rglob("events.out.tfevents.*"):
         stale.unlink()

@@ -11,13 +11,28 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from keras_cam.drawing.layout import _paper, _paste
+from keras_cam.drawing.layout import blank_paper, paste_centred
 from keras_cam.errors import InvalidImageError, InvalidOptionError
 from keras_cam.imaging.display import checked_picture
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:
-    """Encode a uint8 RGB picture as JPEG; `quality` from 1 to 100."""
+    r"""Encode a picture as JPEG.
+
+    Args:
+        image: uint8 RGB (height, width, 3), at most 65500 pixels a side.
+        quality: from 1, the smallest, to 100, the best.
+
+    Returns:
+        The file's bytes.
+
+    Raises:
+        InvalidImageError: not such a picture.
+        InvalidOptionError: another quality.
+
+    >>> encode_jpeg(np.zeros((4, 6, 3), "uint8"))[:3]
+    b'\xff\xd8\xff'
+    """
     if not 1 <= quality <= 100:
         raise InvalidOptionError(f"quality must lie in 1..100. Received: {quality!r}.")
     picture = cv2.cvtColor(checked_picture(image), cv2.COLOR_RGB2BGR)
@@ -28,14 +43,43 @@ def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """Encode a uint8 RGB picture as PNG."""
+    r"""Encode a picture as PNG.
+
+    Args:
+        image: uint8 RGB (height, width, 3).
+
+    Returns:
+        The file's bytes.
+
+    Raises:
+        InvalidImageError: not such a picture.
+
+    >>> encode_png(np.zeros((4, 6, 3), "uint8"))[:4]
+    b'\x89PNG'
+    """
     with io.BytesIO() as stream:
         PIL.Image.fromarray(checked_picture(image)).save(stream, format="PNG")
         return stream.getvalue()
 
 
 def save_png(path: str | os.PathLike[str], image: np.ndarray) -> Path:
-    """Write a uint8 RGB picture as PNG, making the folder where it is missing, and return the path."""
+    """Write a picture as PNG.
+
+    Args:
+        path: where to; the folder is made where it is missing.
+        image: uint8 RGB (height, width, 3).
+
+    Returns:
+        The path.
+
+    Raises:
+        InvalidImageError: not such a picture.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     save_png(f"{folder}/new/black.png", np.zeros((4, 6, 3), "uint8")).name
+    'black.png'
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     PIL.Image.fromarray(checked_picture(image)).save(target, format="PNG")
@@ -52,19 +96,30 @@ def save_gif(path: str | os.PathLike[str], pictures: Sequence[np.ndarray], *, se
 
     Returns:
         The path.
+
+    Raises:
+        InvalidImageError: something that is not a picture.
+        InvalidOptionError: no pictures, or too short a time.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     save_gif(f"{folder}/new/black.gif", [np.zeros((4, 6, 3), "uint8")] * 2).name
+    'black.gif'
     """
     if not pictures or not seconds >= 0.02:
         raise InvalidOptionError(
             "A GIF needs pictures, each shown for 0.02 seconds or more. "
             f"Received: {len(pictures)} pictures, seconds={seconds!r}."
         )
+    # Frames of one size, smaller pictures in the middle.
     height, width = (max(checked_picture(picture).shape[axis] for picture in pictures) for axis in (0, 1))
     frames = []
     for picture in pictures:
-        frame = _paper(height, width)
-        _paste(frame, picture)
+        frame = blank_paper(height, width)
+        paste_centred(frame, picture)
         frames.append(frame)
-    every = max(1, len(frames) // 8)  # one palette for all, found on some, so that colours do not flicker
+    # One palette for all, so that colours do not flicker; about eight of the frames are enough to choose it.
+    every = max(1, len(frames) // 8)
     palette = PIL.Image.fromarray(np.concatenate(frames[::-every])).quantize(256)
     pages = [PIL.Image.fromarray(frame).quantize(palette=palette) for frame in frames]
     target = Path(path)

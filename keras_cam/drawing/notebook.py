@@ -23,6 +23,7 @@ def html(summary: str, rows: Sequence[Sequence[tuple[bytes, str]]], notes: Seque
     >>> "<b>" in html("a <b>", [[(b"", "x")]])
     False
     """
+    # Pictures are part of the page, as base64, so that a saved notebook shows them too.
     parts = [f"<div><p><code>{escape(summary)}</code></p>"]
     for row in rows:
         cells = "".join(FIGURE.format(b64encode(png).decode(), escape(words), escape(words)) for png, words in row)

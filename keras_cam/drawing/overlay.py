@@ -53,11 +53,13 @@ def overlay(
     arrays, _ = load_images(image)
     if len(arrays) != 1:
         raise InvalidImageError(f"overlay draws on one image. Received: {len(arrays)}. Call it once for each.")
+    # The picture, and the heat at its size.
     value_range = value_range_of(arrays) if value_range is None else value_range
     picture = to_display(arrays[0], value_range, copy=False)
     heat = checked_heat(heatmap, signed=signed)
     if heat.shape != picture.shape[:2]:
         heat = place(heat, picture.shape[:2])
+    # Opacity first doubles the heat, then stops: half heat is seen as well as full heat.
     opacity = np.abs(heat) * np.float32(2 * alpha) if signed else heat * np.float32(2 * alpha)
     np.minimum(opacity, np.float32(alpha), out=opacity)
     return cv2.blendLinear(picture, colors_of(heat, colormap, signed=signed), 1 - opacity, opacity)

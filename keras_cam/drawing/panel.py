@@ -7,22 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from keras_cam.drawing.colorbar import color_bar
+from keras_cam.drawing.colorbar import frame_drawing
 from keras_cam.drawing.draw_boxes import draw_boxes
-from keras_cam.drawing.layout import beside, caption, scale_to_width
+from keras_cam.drawing.layout import scale_to_width
 from keras_cam.drawing.overlay import overlay
-from keras_cam.drawing.text import checked_text_size
+from keras_cam.drawing.text import Title, panel_text_size
 from keras_cam.imaging.boxes import Box, as_boxes
 from keras_cam.imaging.display import checked_picture
 from keras_cam.imaging.load import resize
-from keras_cam.imaging.normalize import normalize
+from keras_cam.imaging.normalize import scaled_to_limits
+
+TEXT_SHARE = 18  # how many times wider a panel is than its letters are high
 
 
 def panel(
     picture: np.ndarray,
     heatmap: np.ndarray,
     limits: tuple[float, float],
-    lines: Sequence[str],
+    lines: Sequence[str | Title],
     *,
     width: int = 240,
     colormap: str | None = None,
@@ -49,19 +51,26 @@ def panel(
 
     Returns:
         uint8 RGB.
+
+    Raises:
+        InvalidDataError: boxes that are none.
+        InvalidImageError: not a picture, or a heat map that is not finite.
+        InvalidOptionError: an unknown colour map, an impossible alpha, or letters that are too small.
+
+    >>> panel(np.zeros((40, 60, 3), "uint8"), np.ones((4, 6)), (0.0, 1.0), ["fox 98%"], width=120).shape[0] > 80
+    True
     """
-    text_size = checked_text_size(text_size, min(max(11, round(width / 18)), 18))
-    shown = scale_to_width(checked_picture(picture), width)
-    size = shown.shape[:2]
-    low, high = limits
-    heat = normalize(resize(heatmap, size), limits, signed=signed) if high > low else np.zeros(size, np.float32)
-    drawn = overlay(shown, heat, colormap=colormap, signed=signed, alpha=alpha)
-    scales = (size[1] / picture.shape[1], size[0] / picture.shape[0])
-    found, true = ([_scaled(box, *scales) for box in as_boxes(some)] for some in (boxes, truth))
-    drawn = draw_boxes(drawn, found, truth=true or None, text_size=text_size)
-    bar = color_bar(size[0], limits, colormap=colormap, signed=signed, text_size=max(6, round(text_size * 0.85)))
-    framed = beside([drawn, bar], gap=4)
-    return caption(framed, lines, text_size=text_size) if lines else framed
+    text_size = panel_text_size(text_size, width, TEXT_SHARE)
+    # Picture and heat at the size of the panel, and the one over the other.
+    scaled_picture = scale_to_width(checked_picture(picture), width)
+    height, width = scaled_picture.shape[:2]
+    heat = scaled_to_limits(resize(heatmap, (height, width)), limits, signed=signed)
+    drawn = overlay(scaled_picture, heat, colormap=colormap, signed=signed, alpha=alpha)
+    # Boxes come in the pixels of the picture, and are drawn in those of the panel.
+    across, down = width / picture.shape[1], height / picture.shape[0]
+    found_boxes, true_boxes = ([_scaled(box, across, down) for box in as_boxes(given)] for given in (boxes, truth))
+    drawn = draw_boxes(drawn, found_boxes, truth=true_boxes, text_size=text_size)
+    return frame_drawing(drawn, limits, lines, colormap=colormap, signed=signed, text_size=text_size)
 
 
 def _scaled(box: Box, across: float, down: float) -> Box:

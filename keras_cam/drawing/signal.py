@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from keras_cam.drawing.figure import FIGURE_INCHES, check_rows, colors_of, neutral, write_title
+from keras_cam.drawing.figure import FIGURE_INCHES, check_rows, colors_of, limits_of_rows, neutral, write_title
 from keras_cam.drawing.layout import caption
-from keras_cam.drawing.text import checked_text_size
+from keras_cam.drawing.text import Title, panel_text_size, short_number
 from keras_cam.errors import InvalidImageError
 from keras_cam.imaging.colormaps import colorize
-from keras_cam.imaging.normalize import checked_maps, limits_of, normalize
+from keras_cam.imaging.normalize import checked_maps, scaled_to_limits
 from keras_cam.imaging.resample import place
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_CHANNELS = 12  # an ECG has as many
 MOST_SAMPLES = 4000  # more than a line of any picture shows: beyond it each short stretch is drawn by its two ends
+SIGNAL_TEXT_SHARE = 36  # how many times wider a drawing is than its letters are high
 DOTS = 100  # pixels an inch
 # Behind the line and where it is cold: bright heat stands out on dark, the dark ends of a signed map on white.
 DARK, ON_DARK = (30, 30, 34), (118, 118, 118)
@@ -31,7 +32,7 @@ def draw_signal(
     signal: np.ndarray,
     heatmap: np.ndarray,
     limits: tuple[float, float],
-    lines: Sequence[str],
+    lines: Sequence[str | Title],
     *,
     width: int = 480,
     colormap: str | None = None,
@@ -56,13 +57,15 @@ def draw_signal(
 
     Raises:
         InvalidImageError: a signal or a heat map of another rank, or one that is not finite.
+        InvalidOptionError: an unknown colour map, or letters that are too small.
 
     >>> draw_signal(np.sin(np.arange(50)), np.ones(50), (0.0, 1.0), ["a wave"]).shape[1:]
     (480, 3)
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    size = checked_text_size(text_size, min(max(11, round(width / 36)), 18))
+    size = panel_text_size(text_size, width, SIGNAL_TEXT_SHARE)
+    # A figure of one row without a title, whose dots are the pixels; points are 72 an inch.
     drawing = signal_figure(
         [signal],
         [heatmap],
@@ -105,37 +108,65 @@ def signal_figure(
 
     Returns:
         A `matplotlib.figure.Figure`, outside pyplot: nothing to close. Save it with `.savefig(path)`.
+
+    Raises:
+        InvalidImageError: a signal or a heat map of another rank, or one that is not finite.
+        InvalidOptionError: no rows or not one of everything for each, or an unknown colour map.
+
+    >>> drawing = signal_figure([np.sin(np.arange(50))], [np.ones(50)], ["a wave"])
+    >>> drawing.texts[0].get_text(), len(drawing.axes)
+    ('a wave', 2)
     """
     from matplotlib.figure import Figure
 
     check_rows("a signal", signals, heatmaps, titles, limits)
-    checked = [_checked_signal(signal) for signal in signals]
-    hot = [_checked_heat(heatmap, len(signal)) for heatmap, signal in zip(heatmaps, checked, strict=True)]
-    if limits is None:
-        ends = [limits_of(heat, signed=signed) for heat in hot]
-        limits = [(low.item(), high.item()) for low, high in ends]
-    em = text_size / 72
-    left = em * _letters(label for signal in checked for label in _lane_labels(signal)[1])
-    right = em * (1.5 + _letters(label for each in limits for label in _bar_labels(*each).values()))
-    across = max(width - left - right, 8 * em)
-    lanes = [min(signal.shape[1], MOST_CHANNELS) for signal in checked]
-    heights = [across * max(0.35, 0.09 * count) for count in lanes]
-    above = [2.2 * em if title else 0.8 * em for title in titles]
-    total = np.array([left + across + right, sum(heights) + sum(above) + 3.4 * em * len(lanes)])
-    drawing = Figure(figsize=tuple(total), dpi=DOTS)
-    top = total[1]
-    for row, (signal, heat, (low, high)) in enumerate(zip(checked, hot, limits, strict=True)):
-        top -= above[row]
-        write_title(drawing, em / total[0], (top + 0.8 * em) / total[1], titles[row], text_size)
-        box = np.array([left, top - heights[row], across, heights[row]])
-        shares = normalize(heat, (low, high), signed=signed)[0] if high > low else np.zeros(len(signal), np.float32)
-        axes = drawing.add_axes(tuple(box / [*total, *total]))
-        _draw_lanes(axes, signal, shares, colormap, signed, text_size)
-        bar = [box[0] + across + 0.7 * em, box[1], 0.8 * em, heights[row]]
-        beside = drawing.add_axes(tuple(bar / np.array([*total, *total])))
-        _draw_bar(drawing, beside, (low, high), colormap, signed, text_size)
-        top -= heights[row] + 3.4 * em
+    signals = [_checked_signal(signal) for signal in signals]
+    heats = [_checked_heat(heatmap, len(signal)) for heatmap, signal in zip(heatmaps, signals, strict=True)]
+    row_limits = limits_of_rows(heats, limits, signed)
+    size, rows = _lay_out(signals, row_limits, titles, text_size / 72, width)
+    drawing = Figure(figsize=size, dpi=DOTS)
+    for row, signal, heat, ends, title in zip(rows, signals, heats, row_limits, titles, strict=True):
+        write_title(drawing, *row.title, title, text_size)
+        shares = scaled_to_limits(heat, ends, signed=signed)[0]
+        _draw_lanes(drawing.add_axes(row.lanes), signal, shares, colormap, signed, text_size)
+        _draw_bar(drawing, drawing.add_axes(row.bar), ends, colormap, signed, text_size)
     return drawing
+
+
+class _RowLayout(NamedTuple):
+    """Where the parts of a row lie, as shares of the figure: (left, bottom), and (left, bottom, width, height)."""
+
+    title: tuple[float, float]
+    lanes: tuple[float, float, float, float]
+    bar: tuple[float, float, float, float]
+
+
+def _lay_out(
+    signals: Sequence[np.ndarray],
+    limits: Sequence[tuple[float, float]],
+    titles: Sequence[str],
+    em: float,
+    width: float,
+) -> tuple[tuple[float, float], list[_RowLayout]]:
+    """Width and height of a figure in inches, and where its rows lie, with room for every label beside them."""
+    # Beside the lanes: on the left their own numbers, on the right the bar and its numbers.
+    left = em * _letters(label for signal in signals for label in _lane_labels(signal)[1])
+    right = em * (1.5 + _letters(label for ends in limits for label in _bar_labels(*ends).values()))
+    across = max(width - left - right, 8 * em)
+    # One above the other: titles, lanes, and time axes of 3.4 em.
+    heights = [across * max(0.35, 0.09 * min(signal.shape[1], MOST_CHANNELS)) for signal in signals]
+    above = [2.2 * em if title else 0.8 * em for title in titles]
+    total = np.array([left + across + right, sum(heights) + sum(above) + 3.4 * em * len(heights)])
+    # From the top down, in inches, then as shares.
+    rows, top = [], total[1]
+    for height, title_height in zip(heights, above, strict=True):
+        top -= title_height
+        title = (em / total[0], (top + 0.8 * em) / total[1])
+        lanes = np.array([left, top - height, across, height])
+        bar = np.array([left + across + 0.7 * em, top - height, 0.8 * em, height])
+        rows.append(_RowLayout(title, tuple(lanes / [*total, *total]), tuple(bar / [*total, *total])))
+        top -= height + 3.4 * em
+    return (total[0], total[1]), rows
 
 
 def _draw_lanes(
@@ -149,9 +180,10 @@ def _draw_lanes(
     drawn = min(channels, MOST_CHANNELS)
     paper, cold = (LIGHT, ON_LIGHT) if signed else (DARK, ON_DARK)
     for lane in range(drawn):
-        places, values, heat = _thinned(signal[:, lane], shares)
-        segments = _segments(places, _scaled(values) - lane)
+        positions, values, heat = _thinned(signal[:, lane], shares)
+        segments = _segments(positions, _scaled(values) - lane)
         hottest_last = np.argsort(np.abs(heat), kind="stable")
+        # As in an overlay, the colour of the heat is opaque from half heat on; hot stretches are thicker too.
         opacity = np.minimum(2 * np.abs(heat), 1)[:, np.newaxis]
         colors = (1 - opacity) * cold + opacity * colorize(heat[np.newaxis], colormap, signed=signed)[0]
         widths = text_size * (0.09 + 0.12 * np.abs(heat))
@@ -163,8 +195,10 @@ def _draw_lanes(
         )
         axes.add_collection(collection)
     axes.set(xlim=(-0.5, length - 0.5), ylim=(0.5 - drawn, 0.5), facecolor=np.array(paper) / 255)
+    # As many numbers on the time axis as do not touch, at most six.
     room = axes.get_position().width * axes.figure.get_figwidth() * 72 / text_size / (1.5 + 0.66 * len(str(length)))
     axes.xaxis.set_major_locator(MaxNLocator(int(np.clip(room, 1, 6)), integer=True, min_n_ticks=1))
+    # What the axes stand for, and their frame in gray.
     axes.set_xlabel("sample" if drawn == channels else f"sample (first {drawn} of {channels} channels)", size=text_size)
     axes.set_yticks(*_lane_labels(signal[:, :drawn]))
     if drawn > 1:
@@ -191,7 +225,7 @@ def _draw_bar(
 def _bar_labels(low: float, high: float) -> dict[float, str]:
     """The numbers beside a colour bar, by where they stand from 0 to 1."""
     numbers = {0.0: low, 0.5: low / 2 + high / 2, 1.0: high} if high > low else {0.5: low}
-    return {place: f"{number:.3g}" if number else "0" for place, number in numbers.items()}
+    return {place: short_number(number) for place, number in numbers.items()}
 
 
 def _letters(labels: Iterable[str]) -> float:
@@ -200,21 +234,24 @@ def _letters(labels: Iterable[str]) -> float:
 
 
 def _thinned(values: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places, values and heat to draw; of a long signal the lowest and the highest of each stretch, at its heat."""
+    """Positions, values and heat to draw; of a long signal the lowest and the highest of each stretch, at its heat."""
     if len(values) <= MOST_SAMPLES:
         return np.arange(len(values)), values, shares
+    # Stretches of one length, the last filled up with its last sample.
     stretch = -(-len(values) // (MOST_SAMPLES // 2))
-    more = -len(values) % stretch
-    blocks, heat = (np.pad(each, (0, more), mode="edge").reshape(-1, stretch) for each in (values, shares))
+    missing = -len(values) % stretch
+    blocks, heat = (np.pad(line, (0, missing), mode="edge").reshape(-1, stretch) for line in (values, shares))
+    # Of each its two ends in the order of time, both as hot as the hottest sample, so that no peak of heat is lost.
     ends = np.sort(np.stack([blocks.argmin(axis=1), blocks.argmax(axis=1)], axis=1), axis=1)
-    places = (ends + np.arange(len(blocks))[:, np.newaxis] * stretch).ravel().clip(max=len(values) - 1)
+    positions = (ends + np.arange(len(blocks))[:, np.newaxis] * stretch).ravel().clip(max=len(values) - 1)
     hottest = np.take_along_axis(heat, np.abs(heat).argmax(axis=1)[:, np.newaxis], axis=1)
-    return places, values[places], np.repeat(hottest, 2)
+    return positions, values[positions], np.repeat(hottest, 2)
 
 
-def _segments(places: np.ndarray, heights: np.ndarray) -> np.ndarray:
+def _segments(positions: np.ndarray, heights: np.ndarray) -> np.ndarray:
     """(n, 3, 2): for each point the line from half-way before it to half-way behind it."""
-    points = np.stack([places, heights], axis=1)
+    # Neighbours meet in the middle between their points, each in its own colour up to there.
+    points = np.stack([positions, heights], axis=1)
     middles = (points[1:] + points[:-1]) / 2
     if len(points) == 1:
         return points + np.array([[[-0.5, 0], [0, 0], [0.5, 0]]])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from math import ceil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -23,16 +24,41 @@ SPECIAL_CUTS = ("bold", "italic", "oblique", "mono", "serif", "light", "thin", "
 _told: set[str] = set()  # scripts that were warned of
 
 
-def text_picture(lines: Sequence[str], text_size: int, width: int | None = None) -> np.ndarray:
-    """Dark lines on white: `width` wide and shortened where too long, or by default as wide as the longest.
+class Title(NamedTuple):
+    """A line of a name and a value: where it is too long the name is shortened, and the value kept whole.
 
-    What stands after a tab is kept whole: the ellipsis goes before it.
+    >>> str(Title("red fox", "97.2%"))
+    'red fox 97.2%'
+    """
+
+    name: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value}"
+
+
+def text_picture(lines: Sequence[str | Title], text_size: int, width: int | None = None) -> np.ndarray:
+    """Write dark lines on white, in fonts that have their letters.
+
+    Args:
+        lines: one string for each line, or a `Title`, whose value is kept whole where it is shortened.
+        text_size: height of the letters in pixels.
+        width: of the picture, in pixels; lines that are too long for it get an ellipsis. Default: as wide as the
+            longest line.
+
+    Returns:
+        uint8 RGB.
+
+    >>> text_picture(["epoch 3", Title("fox", "98%")], 12, width=90).shape
+    (40, 90, 3)
     """
     margin, line_height = text_size // 3, round(text_size * 1.35)
     if width is None:
         width = text_width(lines, text_size)
     paper = PIL.Image.new("RGB", (width, line_height * len(lines) + 2 * margin), PAPER)
     draw = PIL.ImageDraw.Draw(paper)
+    # All fonts stand on the base line of the first; each run of letters begins where the one before it ends.
     ascent = _font(_dejavu(), text_size).getmetrics()[0]
     for index, line in enumerate(lines):
         left = float(margin)
@@ -42,14 +68,15 @@ def text_picture(lines: Sequence[str], text_size: int, width: int | None = None)
     return np.asarray(paper)
 
 
-def text_width(lines: Sequence[str], text_size: int) -> int:
+def text_width(lines: Sequence[str | Title], text_size: int) -> int:
     """Room for the longest line and a margin on both sides."""
     return ceil(max(_length(drawable(line), text_size) for line in lines)) + 2 * (text_size // 3)
 
 
-def drawable(text: str) -> str:
+def drawable(text: str | Title) -> str:
     """The text as one line of letters that some font has; in place of others the replacement character."""
-    whole = " ".join(str(text).split()).encode("utf-8", "replace").decode()
+    # Line breaks and tabs are spaces.
+    whole = " ".join(str(text).split()).encode("utf-8", "replace").decode()  # half of a surrogate pair becomes "?"
     letters = ""
     for letter in whole:
         if _font_with(letter) is None:
@@ -85,24 +112,26 @@ def _length(text: str, text_size: int) -> float:
     return sum(_font(path, text_size).getlength(run) for path, run in _runs(text))
 
 
-def _shortened(line: str, text_size: int, width: int) -> str:
-    """The line if it fits in `width` pixels, else what of it does, and an ellipsis: at its end, or before a tab."""
+def _shortened(line: str | Title, text_size: int, width: int) -> str:
+    """The line if it fits in `width` pixels, else what of it does, and an ellipsis: at its end, or before a value."""
     text = drawable(line)
     if _length(text, text_size) <= width:
         return text
     start, end = halves(line)
     if _length("…" + end, text_size) > width:
         start, end = text, ""
-    kept = start[: max(width, 0)]  # letters are at least a pixel wide
-    while kept and _length(kept + "…" + end, text_size) > width:
-        kept = kept[:-1].rstrip()
-    return kept + "…" + end
+    # From the longest start that may fit, a letter less at a time.
+    start = start[: max(width, 0)]  # letters are at least a pixel wide
+    while start and _length(start + "…" + end, text_size) > width:
+        start = start[:-1].rstrip()
+    return start + "…" + end
 
 
-def halves(line: str) -> tuple[str, str]:
-    """What of a line may be shortened, and what is kept: all after a tab, with a space before it. Both drawable."""
-    start, _, end = line.rpartition("\t")
-    return (drawable(start), f" {drawable(end)}") if start else (drawable(end), "")
+def halves(line: str | Title) -> tuple[str, str]:
+    """What of a line may be shortened, and what is kept: a value, with a space before it. Both drawable."""
+    if isinstance(line, Title) and line.name:
+        return drawable(line.name), f" {drawable(line.value)}"
+    return drawable(line), ""
 
 
 @lru_cache(maxsize=4096)
@@ -115,6 +144,7 @@ def _font_with(letter: str) -> str | None:
 
 def _tell(letter: str) -> None:
     """Warn of a script that no font has, once; nothing is to be done about code points that stand for no letter."""
+    # A letter is called by its script first: "CJK UNIFIED IDEOGRAPH-888B".
     script = unicodedata.name(letter, "").partition(" ")[0]
     if script and script not in _told:
         _told.add(script)
@@ -136,6 +166,7 @@ def _system_fonts() -> tuple[str, ...]:
     """Every font file of the system, the plain sans-serif ones first."""
     from matplotlib.font_manager import findSystemFonts
 
+    # Cuts that are read less well come later, "sans" a little earlier.
     def unusual(path: str) -> tuple[int, str]:
         name = Path(path).stem.lower()
         return sum(word in name for word in SPECIAL_CUTS) - ("sans" in name), name
@@ -165,6 +196,16 @@ def _dejavu() -> str:
 @lru_cache(maxsize=32)
 def _font(path: str, size: int) -> PIL.ImageFont.FreeTypeFont:
     return PIL.ImageFont.truetype(path, size)
+
+
+def short_number(value: float) -> str:
+    """A number as it stands beside a colour bar: three digits, and no sign before zero."""
+    return f"{value:.3g}" if value else "0"
+
+
+def panel_text_size(text_size: int | None, width: int, share: int) -> int:
+    """The asked text size, or by default that of a panel: 1/share of its width, from 11 to 18."""
+    return checked_text_size(text_size, min(max(11, round(width / share)), 18))
 
 
 def checked_text_size(text_size: int | None, default: int) -> int:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_cam.drawing.colorbar import color_bar
-from keras_cam.drawing.figure import FIGURE_INCHES, check_rows, write_title
-from keras_cam.drawing.layout import beside, caption, contact_sheet, scale_to_width
+from keras_cam.drawing.colorbar import GAP, frame_drawing
+from keras_cam.drawing.figure import FIGURE_INCHES, check_rows, limits_of_rows, write_title
+from keras_cam.drawing.layout import caption, contact_sheet, scale_to_width
 from keras_cam.drawing.overlay import overlay
-from keras_cam.drawing.text import checked_text_size
+from keras_cam.drawing.text import Title, panel_text_size
 from keras_cam.errors import InvalidImageError
 from keras_cam.imaging.display import to_display, value_range_of
-from keras_cam.imaging.normalize import checked_maps, limits_of, normalize
+from keras_cam.imaging.normalize import checked_maps, scaled_to_limits
 from keras_cam.imaging.resample import place
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 MOST_SLICES = 12
-GAP = 4
+VOLUME_TEXT_SHARE = 36  # how many times wider a montage is than its letters are high
 DOTS = 100  # pixels an inch
 
 
@@ -31,7 +31,7 @@ def montage(
     volume: np.ndarray,
     heatmap: np.ndarray,
     limits: tuple[float, float],
-    lines: Sequence[str],
+    lines: Sequence[str | Title],
     *,
     width: int = 480,
     colormap: str | None = None,
@@ -63,27 +63,27 @@ def montage(
 
     Raises:
         InvalidImageError: a volume or a heat map of another rank, or one that is not finite.
+        InvalidOptionError: an unknown colour map, an impossible alpha, or letters that are too small.
 
     >>> montage(np.zeros((5, 8, 8)), np.ones((5, 8, 8)), (0.0, 1.0), ["a ball"]).shape[2]
     3
     """
     pictures = _pictures(volume)
     heat = _checked_heat(heatmap, pictures.shape[:3])
-    size = checked_text_size(text_size, min(max(11, round(width / 36)), 18))
-    low, high = limits
-    shares = normalize(heat, limits, signed=signed) if high > low else np.zeros_like(heat)
+    text_size = panel_text_size(text_size, width, VOLUME_TEXT_SHARE)
+    shares = scaled_to_limits(heat, limits, signed=signed)
+    # Which slices, in how many columns of which width.
     chosen = slices_of(heat, signed=signed)
     columns = _columns(len(chosen), pictures.shape[1] / pictures.shape[2])
     across = max(1, (width - GAP * (columns - 1)) // columns)
     cells = []
     for index in chosen:
-        shown = scale_to_width(pictures[index], across)
-        drawn = overlay(shown, place(shares[index], shown.shape[:2]), colormap=colormap, signed=signed, alpha=alpha)
-        cells.append(caption(drawn, [f"slice {index}"], text_size=size))
+        picture = scale_to_width(pictures[index], across)
+        laid_over = place(shares[index], picture.shape[:2])
+        drawn = overlay(picture, laid_over, colormap=colormap, signed=signed, alpha=alpha)
+        cells.append(caption(drawn, [f"slice {index}"], text_size=text_size))
     sheet = contact_sheet(cells, columns, gap=GAP)
-    bar = color_bar(sheet.shape[0], limits, colormap=colormap, signed=signed, text_size=max(6, round(size * 0.85)))
-    framed = beside([sheet, bar], gap=GAP)
-    return caption(framed, lines, text_size=size) if lines else framed
+    return frame_drawing(sheet, limits, lines, colormap=colormap, signed=signed, text_size=text_size)
 
 
 def slices_of(heatmap: np.ndarray, *, signed: bool = False) -> list[int]:
@@ -101,6 +101,7 @@ def slices_of(heatmap: np.ndarray, *, signed: bool = False) -> list[int]:
     >>> slices_of(heatmap)
     [0, 9, 18, 27, 40, 45, 54, 63, 72, 81, 90, 99]
     """
+    # The slice that is next to the hottest makes room for it.
     depth = len(heatmap)
     chosen = np.rint(np.linspace(0, depth - 1, min(depth, MOST_SLICES))).astype(int)
     hottest = int((np.abs(heatmap) if signed else heatmap).max(axis=(1, 2)).argmax())
@@ -132,28 +133,35 @@ def volume_figure(
 
     Returns:
         A `matplotlib.figure.Figure`, outside pyplot: nothing to close. Save it with `.savefig(path)`.
+
+    Raises:
+        InvalidImageError: a volume or a heat map of another rank, or one that is not finite.
+        InvalidOptionError: no rows or not one of everything for each, or an unknown colour map.
+
+    >>> drawing = volume_figure([np.zeros((5, 8, 8))], [np.ones((5, 8, 8))], ["a ball"])
+    >>> drawing.texts[0].get_text(), len(drawing.axes)
+    ('a ball', 1)
     """
     from matplotlib.figure import Figure
 
     check_rows("a volume", volumes, heatmaps, titles, limits)
-    pictures = []
-    for row, (volume, heatmap) in enumerate(zip(volumes, heatmaps, strict=True)):
-        rows = checked_maps(heatmap, 3).reshape(1, -1)
-        ends = [end.item() for end in limits_of(rows, signed=signed)] if limits is None else limits[row]
-        options: dict[str, Any] = {"colormap": colormap, "signed": signed, "text_size": 14}
-        pictures.append(
-            montage(volume, heatmap, (ends[0], ends[1]), [], width=round(0.9 * FIGURE_INCHES * DOTS), **options)
-        )
+    row_limits = limits_of_rows([checked_maps(heatmap, 3) for heatmap in heatmaps], limits, signed)
+    width = round(0.9 * FIGURE_INCHES * DOTS)
+    pictures = [
+        montage(volume, heatmap, ends, [], width=width, colormap=colormap, signed=signed, text_size=14)
+        for volume, heatmap, ends in zip(volumes, heatmaps, row_limits, strict=True)
+    ]
+    # From the top down, in inches: a title, and a picture dot by dot.
     above = text_size / 72 * 2
     total = sum(picture.shape[0] / DOTS + above for picture in pictures) + 0.1
     drawing = Figure(figsize=(FIGURE_INCHES, total), dpi=DOTS)
     top = total
     for picture, title in zip(pictures, titles, strict=True):
-        height, width = (pixels / DOTS for pixels in picture.shape[:2])
+        tall, wide = (pixels / DOTS for pixels in picture.shape[:2])
         top -= above
         write_title(drawing, 0.01, (top + above / 4) / total, title, text_size)
-        top -= height
-        axes = drawing.add_axes((0.01, top / total, width / FIGURE_INCHES, height / total))
+        top -= tall
+        axes = drawing.add_axes((0.01, top / total, wide / FIGURE_INCHES, tall / total))
         axes.imshow(picture)
         axes.set_axis_off()
     return drawing
@@ -178,8 +186,9 @@ def _pictures(volume: Any) -> np.ndarray:
             f"A volume to draw has shape (depth, height, width, channels) and is finite in float32. Received: shape "
             f"{array.shape}, dtype {array.dtype}."
         )
-    shown = array if array.shape[-1] == 3 else array[..., :1]
-    return np.stack([to_display(each, value_range_of([shown])) for each in shown])
+    # Frames of a film have colours; of a scan the first channel is drawn. Black and white are those of all slices.
+    slices = array if array.shape[-1] == 3 else array[..., :1]
+    return to_display(slices, value_range_of([slices]))
 
 
 def _checked_heat(heatmap: Any, size: tuple[int, ...]) -> np.ndarray:

@@ -1,23 +1,23 @@
-"""What is kept from call to call: the latest so many, by keys that anything may be part of."""
+"""Caches from call to call: the latest so many values, by keys that anything may be part of."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-KEPT = 64  # compiled paths of one model, pieces of one path: a new function of the user's is a new one each time
-Kept = TypeVar("Kept")
+CACHE_SIZE = 64  # map functions of one model, compiled pieces of one: a new function of the user's is a new key
+Value = TypeVar("Value")
 
 
-def get_or_make(cache: dict[Any, Kept], key: Any, make: Callable[[], Kept]) -> Kept:
-    """What a cache holds for a key, made where it holds nothing; what was asked for longest ago is let go.
+def get_or_make(cache: dict[Any, Value], key: Any, make: Callable[[], Value]) -> Value:
+    """The value that a cache holds for a key, made where it holds none; the least recently used goes.
 
     >>> cache = {}
-    >>> [kept(cache, key, lambda: key.upper()) for key in "aba"], list(cache)
+    >>> [get_or_make(cache, key, key.upper) for key in "aba"], list(cache)
     (['A', 'B', 'A'], ['b', 'a'])
     """
-    cache[key] = cache.pop(key) if key in cache else make()
-    while len(cache) > KEPT:
+    cache[key] = cache.pop(key) if key in cache else make()  # at the end of the dict: the most recently used
+    while len(cache) > CACHE_SIZE:
         del cache[next(iter(cache))]
     return cache[key]
 
@@ -25,7 +25,7 @@ def get_or_make(cache: dict[Any, Kept], key: Any, make: Callable[[], Kept]) -> K
 def hashable(value: Any) -> Any:
     """A value as part of a key; what cannot be, such as an array or a tensor, by which object it is."""
     try:
-        hash(value)
+        hash(value)  # a tuple says at its hash alone whether all that it holds can be hashed
     except TypeError:
         return _SameObject(value)
     return value

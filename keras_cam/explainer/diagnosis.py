@@ -37,6 +37,7 @@ def diagnose(result: Explanation, head: Head, fed: tuple[float, float], prepared
     Returns:
         What was found; empty where all is well.
     """
+    # In the order in which they are listed; the largest cell of each map serves two of them.
     largest = _cells(result).max(axis=-1)
     checks = (
         _empty(result, head, largest),
@@ -84,6 +85,7 @@ def _zero_maps(result: Explanation, head: Head, zero: np.ndarray) -> Iterator[Fi
 
 def _why_zero(result: Explanation, head: Head, class_index: int) -> str:
     """What is zero, and what to do: the weights of a class, its features, or one of the two where weights vary."""
+    # The target itself, a method without a bias, a head that does not fold, its weights, and last the features.
     if head.cut.target == margin(class_index):
         return (
             f"it is the margin of {result.class_name(class_index)!r} over itself, which is nothing. Name another class "
@@ -142,6 +144,7 @@ def _incomplete(result: Explanation, tolerance: float) -> Iterator[Finding]:
 
 
 def _few_cells(result: Explanation) -> Iterator[Finding]:
+    # One cell knows nothing of where; a few are named with what is too small for them.
     cells = result.maps.shape[2:]
     everything = tuple(range(len(result)))
     if set(cells) == {1}:
@@ -165,6 +168,7 @@ def _within_a_cell(result: Explanation, largest: np.ndarray) -> Iterator[Finding
     cells = result.maps.shape[2:]
     if min(cells) < FEW_CELLS:
         return  # said already
+    # The largest cell's share of all that speaks for the class; of maps without any it is 0.
     total = np.maximum(_cells(result), 0).sum(axis=-1)
     share = np.maximum(largest, 0) / np.maximum(total, np.finfo("float32").tiny)
     images = _images(share >= ONE_CELLS_SHARE)
@@ -184,6 +188,7 @@ def _within_a_cell(result: Explanation, largest: np.ndarray) -> Iterator[Finding
 def _saturated(result: Explanation) -> Iterator[Finding]:
     if result.activation not in ("softmax", "sigmoid") or result.probabilities.max() < SATURATED:
         return
+    # By the classes that are explained.
     chosen = np.take_along_axis(result.probabilities, result.class_indices, axis=1)
     images = _images(chosen >= SATURATED)
     if images:
@@ -196,6 +201,7 @@ def _saturated(result: Explanation) -> Iterator[Finding]:
 
 
 def _place_unknown(result: Explanation) -> Iterator[Finding]:
+    # The note of the first such image is told for all.
     grids = ((index, result.grid_at(index)) for index in range(len(result)))
     notes = {index: grid.note for index, grid in grids if grid is not None and grid.source == "even"}
     if notes:
@@ -209,6 +215,7 @@ def _place_unknown(result: Explanation) -> Iterator[Finding]:
 
 
 def _range(result: Explanation, cut: Cut, fed: tuple[float, float], prepared: bool) -> Iterator[Finding]:
+    # Only pictures, and a model that begins in a way that is known; each range by what it contradicts.
     rescales = _rescales_bytes(cut)
     everything = tuple(range(len(result)))
     if not result.images or result.images[0].ndim != 3 or rescales is None:
@@ -238,6 +245,7 @@ def _range(result: Explanation, cut: Cut, fed: tuple[float, float], prepared: bo
 
 def _rescales_bytes(cut: Cut) -> bool | None:
     """Whether the model rescales values of 0..255 before its first convolution; None where it starts in another way."""
+    # From the image on, to the first layer that rescales or convolves.
     slot = cut.program.inputs[cut.image_input]
     reached = {slot}
     for step in cut.program.steps:

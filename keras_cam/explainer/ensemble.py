@@ -1,4 +1,7 @@
-"""The maps of a batch as the user asked for them: by one layer or several, of the image or several versions of it."""
+"""Maps of a batch by one layer or several (layer fusion), of the image or also of others made of it (augmentation).
+
+Both bring maps from one grid of cells to another by where the cells lie in the image.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,16 @@ import numpy as np
 
 from keras_cam.errors import InvalidOptionError
 from keras_cam.explainer.map_function import MapFunction, Maps, map_function_of
-from keras_cam.explainer.regrid import Move, moved_images, regrid
-from keras_cam.methods import Method
+from keras_cam.imaging.resample import linear_weights
+from keras_cam.methods.registry import Method
 from keras_cam.model.cut import reads_channels_first
 from keras_cam.model.grid import Grid
 from keras_cam.model.head import Head
 
 SHARPENING = 2.0  # LayerCAM: tanh(2 M / max M) for a shallow layer
 SCALES = (0.75, 1.25)
+Augmentation = str | float  # "flip" (mirrored), or a scale
+AxisTransform = tuple[float, float]  # (scale, shift): a pixel p of the image lies at scale * p + shift when transformed
 
 
 class MapEnsemble:
@@ -27,7 +32,7 @@ class MapEnsemble:
         model: the Keras model.
         method: how to make maps.
         method_options: what the method is called with.
-        layers: path or name of the layer to map or itself, None for the last that has a place; several are fused.
+        layers: path or name of the layer to map or itself, None for the last that is spatial; several are fused.
         augment: as for `Explainer`.
         batch_size: how many changed images a method may run at once.
         verbose: 1 shows the progress of methods that take long.
@@ -52,10 +57,11 @@ class MapEnsemble:
                 "Maps of several layers are fused cell by cell, and this method maps the pixels of the image. Name one "
                 f"layer, or none. Received: layer={list(layers)!r}."
             )
+        # Shallow first: all but the last are sharpened.
         self.functions = _by_depth(
             [map_function_of(model, method, method_options, layer=layer, **choices) for layer in layers]
         )
-        self._versions = [] if augment is None else checked_versions(augment)
+        self._augmentations = () if augment is None else checked_augmentations(augment)
         self._batch_size, self._verbose = batch_size, verbose
 
     @property
@@ -85,63 +91,100 @@ class MapEnsemble:
             `(maps, grid)`; no grid where the maps have another rank than the images.
         """
         found, grid = self._fused(batch, class_indices)
-        if not self._versions:
+        if not self._augmentations:
             return found, grid
         if grid is None:
             raise InvalidOptionError(
                 f"augment needs maps that lie in the image. Received: maps {found.maps.shape} at {self.layer!r}."
             )
-        index, first = self.head.cut.image_input, reads_channels_first(self.head.cut)
-        images = np.moveaxis(batch[index], 1, -1) if first else batch[index]
-        total, weight = found.maps.copy(), np.ones(grid.shape, "float32")
-        for version in self._versions:
-            moves = _moves(version, images.shape[1:-1])
-            moved = moved_images(images, moves).astype(images.dtype)
-            changed = [*batch]
-            changed[index] = np.moveaxis(moved, -1, 1) if first else moved
-            maps, covered = regrid(self._fused(changed, found.class_indices)[0].maps, grid, grid, moves)
+        # The mean over the image and its augmentations; of a cell, over those that it lies inside of.
+        total, count = found.maps.copy(), np.ones(grid.shape, "float32")
+        for augmentation in self._augmentations:
+            changed, transform = self._augmented(batch, augmentation)
+            maps, covered = regrid(self._fused(changed, found.class_indices)[0].maps, grid, grid, transform)
             total += maps * covered
-            weight += covered
-        return found._replace(maps=total / weight, bias=np.full_like(found.bias, np.nan)), grid
+            count += covered
+        return found._replace(maps=total / count, bias=np.full_like(found.bias, np.nan)), grid
+
+    def _augmented(
+        self, batch: Sequence[np.ndarray], augmentation: Augmentation
+    ) -> tuple[list[np.ndarray], list[AxisTransform]]:
+        """A batch with its images augmented, and where their pixels have gone."""
+        index, channels_first = self.head.cut.image_input, reads_channels_first(self.head.cut)
+        images = np.moveaxis(batch[index], 1, -1) if channels_first else batch[index]
+        transform = _transform_of(augmentation, images.shape[1:-1])
+        transformed = transform_images(images, transform).astype(images.dtype)
+        changed = [*batch]
+        changed[index] = np.moveaxis(transformed, -1, 1) if channels_first else transformed
+        return changed, transform
 
     def _fused(self, batch: Sequence[np.ndarray], class_indices: np.ndarray | None) -> tuple[Maps, Grid | None]:
         """The maps of one layer as they are; of several the largest, on the finest grid, shallow ones sharpened."""
-        found = []
+        # The first one says which classes are the most probable, the same for all.
+        found: list[Maps] = []
         for function in self.functions:
             found.append(function(batch, class_indices, self._batch_size, self._verbose))
             class_indices = found[0].class_indices
-        first = reads_channels_first(self.head.cut)
+
+        # Where the cells of each lie in the image.
         shape = batch[self.head.cut.image_input].shape
-        image = shape[2:] if first else shape[1:-1]
-        if any(one.maps.ndim != len(image) + 2 for one in found):
-            if len(found) == 1:
-                return found[0], None
-            shapes = ", ".join(str(one.maps.shape) for one in found)
-            raise InvalidOptionError(f"Layers are fused where their maps lie in the image. Received: maps {shapes}.")
-        grids = [function.grid(image, one.maps.shape[2:]) for function, one in zip(self.functions, found, strict=True)]
+        image = shape[2:] if reads_channels_first(self.head.cut) else shape[1:-1]
+        if any(of_layer.maps.ndim != len(image) + 2 for of_layer in found):
+            return self._without_grid(found)
+        pairs = zip(self.functions, found, strict=True)
+        grids = [function.grid(image, of_layer.maps.shape[2:]) for function, of_layer in pairs]
         if len(found) == 1:
             return found[0], grids[0]
-        finest = max(grids, key=lambda grid: int(np.prod(grid.shape)))
-        last = len(found) - 1
-        scaled = [_sharpened(one.maps, index < last) for index, one in enumerate(found)]
-        fused = np.max([regrid(maps, grid, finest)[0] for maps, grid in zip(scaled, grids, strict=True)], axis=0)
-        return found[-1]._replace(maps=fused, bias=np.full_like(found[-1].bias, np.nan)), finest
+        maps, grid = _fuse([of_layer.maps for of_layer in found], grids)
+        return found[-1]._replace(maps=maps, bias=np.full_like(found[-1].bias, np.nan)), grid
+
+    @staticmethod
+    def _without_grid(found: Sequence[Maps]) -> tuple[Maps, None]:
+        """Maps that do not lie in the image, of one layer."""
+        if len(found) > 1:
+            shapes = ", ".join(str(of_layer.maps.shape) for of_layer in found)
+            raise InvalidOptionError(f"Layers are fused where their maps lie in the image. Received: maps {shapes}.")
+        return found[0], None
+
+
+# layer fusion
 
 
 def _by_depth(functions: list[MapFunction]) -> list[MapFunction]:
-    """The paths to maps in the order in which the model makes their feature maps."""
+    """The map functions of layers, in the order in which the model makes their feature maps."""
     programs = [[f"{step.path}/" for step in function.head.cut.program.steps] for function in functions]
     whole = max(programs, key=len)  # of custom layers, what is cut first has most of them taken apart
 
-    def place(function: MapFunction) -> int:
-        end = f"{function.head.cut.features[-1].layer}/"
-        return max((index for index, path in enumerate(whole) if path.startswith(end)), default=len(whole))
+    # The last step inside of the layer.
+    def depth(function: MapFunction) -> int:
+        layer = f"{function.head.cut.features[-1].layer}/"
+        return max((index for index, path in enumerate(whole) if path.startswith(layer)), default=len(whole))
 
-    return sorted(functions, key=place)
+    return sorted(functions, key=depth)
 
 
-def checked_versions(augment: Any) -> tuple[str | float, ...]:
-    """The versions of the image to average over, besides itself.
+def _fuse(maps: Sequence[np.ndarray], grids: Sequence[Grid]) -> tuple[np.ndarray, Grid]:
+    """The largest of each cell of maps by depth, each scaled to its maximum, on the finest of their grids."""
+    finest = max(grids, key=lambda grid: int(np.prod(grid.shape)))
+    deepest = len(maps) - 1
+    scaled = [_sharpened(of_layer, shallow=index < deepest) for index, of_layer in enumerate(maps)]
+    on_finest = [regrid(of_layer, grid, finest)[0] for of_layer, grid in zip(scaled, grids, strict=True)]
+    return np.max(on_finest, axis=0), finest
+
+
+def _sharpened(maps: np.ndarray, shallow: bool) -> np.ndarray:
+    """The positive part of maps (N, C, *grid) over its maximum, through LayerCAM's tanh for a shallow layer."""
+    positive = np.maximum(maps, 0)
+    highest = positive.max(axis=tuple(range(2, maps.ndim)), keepdims=True)
+    share = positive / np.where(highest > 0, highest, 1)
+    return np.tanh(SHARPENING * share) if shallow else share
+
+
+# test-time augmentation
+
+
+def checked_augmentations(augment: Any) -> tuple[Augmentation, ...]:
+    """What to average the maps over, besides the image itself.
 
     Args:
         augment: "flip", "scale", a scale such as 1.25, or several of these.
@@ -153,32 +196,69 @@ def checked_versions(augment: Any) -> tuple[str | float, ...]:
         InvalidOptionError: anything else.
     """
     several = augment if isinstance(augment, Iterable) and not isinstance(augment, str) else [augment]
-    versions: list[str | float] = []
-    for one in several:
-        if one == "flip":
-            versions.append("flip")
-        elif one == "scale":
-            versions.extend(SCALES)
-        elif isinstance(one, (int, float)) and not isinstance(one, bool) and 0.1 <= one <= 10:
-            versions.append(float(one))
+    augmentations: list[Augmentation] = []
+    for value in several:
+        if value == "flip":
+            augmentations.append("flip")
+        elif value == "scale":
+            augmentations.extend(SCALES)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and 0.1 <= value <= 10:
+            augmentations.append(float(value))
         else:
             raise InvalidOptionError(
-                f"augment must be 'flip', 'scale', a scale from 0.1 to 10, or several of these. Received: {one!r}."
+                f"augment must be 'flip', 'scale', a scale from 0.1 to 10, or several of these. Received: {value!r}."
             )
-    return tuple(versions)
+    return tuple(augmentations)
 
 
-def _moves(version: str | float, image: Sequence[int]) -> list[Move]:
+def _transform_of(augmentation: Augmentation, image: Sequence[int]) -> list[AxisTransform]:
     """Where the pixels of an image go: mirrored along the last axis, or scaled about the middle."""
-    if version == "flip":
+    if augmentation == "flip":
         return [*((1.0, 0.0) for _ in image[:-1]), (-1.0, image[-1] - 1.0)]
-    scale = float(version)
+    scale = float(augmentation)
     return [(scale, (1 - scale) * (length - 1) / 2) for length in image]
 
 
-def _sharpened(maps: np.ndarray, shallow: bool) -> np.ndarray:
-    """The positive part of maps (N, C, *grid) over its maximum, through LayerCAM's tanh for a shallow layer."""
-    positive = np.maximum(maps, 0)
-    highest = positive.max(axis=tuple(range(2, maps.ndim)), keepdims=True)
-    share = positive / np.where(highest > 0, highest, 1)
-    return np.tanh(SHARPENING * share) if shallow else share
+def transform_images(images: np.ndarray, transform: Sequence[AxisTransform]) -> np.ndarray:
+    """Images (N, *spatial, K) transformed: linearly, edges repeated."""
+    for axis, (scale, shift) in enumerate(transform, start=1):
+        if (scale, shift) == (1.0, 0.0):
+            continue
+        # The way back: which position of the image a pixel of the transformed one comes from.
+        length = images.shape[axis]
+        positions = (np.arange(length) - shift) / scale
+        images = np.moveaxis(np.tensordot(images, linear_weights(positions, length), axes=(axis, 0)), -1, axis)
+    return images
+
+
+# one grid from another
+
+
+def regrid(
+    maps: np.ndarray, source: Grid, target: Grid, transform: Sequence[AxisTransform] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read maps at the centres of another grid's cells: linearly, edges repeated.
+
+    Args:
+        maps: (..., *grid) on the source grid.
+        source: where the cells of the maps lie, in the transformed image if there is a transform.
+        target: where to read them, in the image.
+        transform: per axis, where the pixels of the image have gone; default: they are where they were.
+
+    Returns:
+        `(maps, covered)`: (..., *grid) on the target grid, and which of its cells (*grid) lie inside the transformed
+        image.
+    """
+    covered = np.ones((), bool)
+    axes = zip(source.axes, target.axes, transform or [(1.0, 0.0)] * len(source.axes), source.image, strict=True)
+    for axis, (before, after, (scale, shift), length) in enumerate(axes, start=maps.ndim - len(source.axes)):
+        # Where the centres of the target's cells are now; what has left the image is not covered.
+        positions = scale * (after.offset + after.stride * np.arange(after.length)) + shift
+        maps = np.moveaxis(
+            np.tensordot(maps, linear_weights(positions, before.length, before.offset, before.stride), axes=(axis, 0)),
+            -1,
+            axis,
+        )
+        inside = (positions > -1) & (positions < length) if transform is not None else np.ones(len(positions), bool)
+        covered = covered[..., None] & inside
+    return maps.astype("float32"), covered

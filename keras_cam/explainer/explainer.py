@@ -11,20 +11,15 @@ import keras
 import numpy as np
 
 from keras_cam.classes import ClassNames, resolve_classes
-from keras_cam.errors import (
-    CAMError,
-    CAMWarning,
-    InvalidImageError,
-    UnsupportedModelError,
-)
+from keras_cam.errors import CAMError, CAMWarning, InvalidImageError, UnsupportedModelError
 from keras_cam.explainer.datasets import batches_of, is_data_set
 from keras_cam.explainer.diagnosis import ALARMS, diagnose
 from keras_cam.explainer.ensemble import MapEnsemble
 from keras_cam.explainer.inputs import Inputs, load_inputs
 from keras_cam.explainer.map_function import Maps, check_finite
-from keras_cam.imaging.display import show_together
+from keras_cam.imaging.display import merge_display_images
 from keras_cam.imaging.fit import FITS
-from keras_cam.methods import METHODS, Method, find_method
+from keras_cam.methods.registry import METHODS, Method, find_method
 from keras_cam.model.cut import describe
 from keras_cam.model.grid import Grid
 from keras_cam.model.head import AFFINE, NOT_AFFINE, Head
@@ -43,8 +38,8 @@ class Explainer:
         target: what to explain: "logit" (default: each class's score), "probability", "increase" or "decrease" (of a
             regression output), one of `keras_cam.targets`, or a function of the model's outputs.
         output: which output to explain, by name or index; needed where the model has several.
-        layer: path or name of the layer whose output to map, or the layer itself; default: the last that has a place in
-            the image. Of several, in any order, the maps are fused: the largest of each cell, all but the deepest
+        layer: path or name of the layer whose output to map, or the layer itself; default: the last whose output is
+            spatial. Of several, in any order, the maps are fused: the largest of each cell, all but the deepest
             layer's through LayerCAM's tanh.
         image_input: which input to explain where several are images, by name or index; default: the first.
         class_names: names of the model's classes, in order.
@@ -54,8 +49,8 @@ class Explainer:
             (0, 1), (-1, 1), (0, 255) that holds them all.
         fit: how pictures of another size are brought to the model's: "stretch" (default), "crop" (scaled to cover,
             the rest cut off) or "pad" (scaled to fit, zeros around). Maps are placed through it, back on the picture.
-        augment: versions of each image to average the maps over, besides itself, each brought back to its place:
-            "flip" (mirrored), "scale" (at 0.75 and 1.25), a scale, or several of these; default: none.
+        augment: test-time augmentation: the maps are averaged over each image and its augmentations, brought back to
+            their place: "flip" (mirrored), "scale" (at 0.75 and 1.25), a scale, or several of these; default: none.
         batch_size: how many images go through the model at once; for methods that change images, how many of those;
             for methods at the pixels, which run each image once for each class, and those of the gradient at a layer of
             your choice, which so run what comes after it, how many images times classes.
@@ -95,19 +90,24 @@ class Explainer:
         verbose: int = 0,
         **method_options: Any,
     ) -> None:
+        # What is wrong with an option is said before the model is looked at.
         chosen = find_method(method, method_options)
         batch_size = whole_number("batch_size", batch_size)
         layers = list(layer) if isinstance(layer, (list, tuple)) else [layer]
         choices = {"output": output, "image_input": image_input, "target": target}
-        self._mapper = MapEnsemble(model, chosen, method_options, layers, augment, batch_size, verbose, **choices)
+        self._ensemble = MapEnsemble(model, chosen, method_options, layers, augment, batch_size, verbose, **choices)
         self._model_name = model.name
         self._warned = False
+
+        # A target that is one number has no names of classes.
         target = self.head.cut.target
         if target is not None and not target.per_class:
             class_names = (target.name,) if self.num_classes == 1 else None
         self.names = ClassNames.checked(class_names, self.num_classes, model.name)
         self.preprocess, self.value_range = preprocess, value_range
         self.fit, self.batch_size = one_of("fit", fit, FITS), batch_size
+
+        # "auto" takes any head apart; "cam" promises that the result is Zhou's.
         self._method = _name_of(method, chosen, self.head)
         if method == "cam" and self.head.kind != AFFINE:
             raise UnsupportedModelError(
@@ -118,7 +118,7 @@ class Explainer:
     @property
     def head(self) -> Head:
         """What was found: the cut and the head of the model."""
-        return self._mapper.head
+        return self._ensemble.head
 
     @property
     def num_classes(self) -> int:
@@ -174,7 +174,7 @@ class Explainer:
 
     def refresh(self) -> None:
         """See the model as it is now; `load` does so too, and what was loaded before stays as it is."""
-        self._mapper.refresh()
+        self._ensemble.refresh()
 
     def explain_loaded(self, loaded: Iterable[Inputs], classes: Any) -> Explanation:
         """Explain what `load` has read.
@@ -186,16 +186,24 @@ class Explainer:
         Returns:
             The explanation of all.
         """
-        parts, grids, shown, fed = [], list[Grid | None](), [], (np.inf, -np.inf)
+        # Batch by batch: what is shown, which values the model was fed, its maps and where their cells lie.
+        parts, grids, shown, fed = list[Maps](), list[Grid | None](), [], (np.inf, -np.inf)
         for inputs in loaded:
             indices = resolve_classes(classes, len(inputs), self.names)
-            shown.append(inputs.shown(self.value_range))
+            shown.append(inputs.display_images(self.value_range))
             for part, batch in inputs.batches(self.batch_size, self.preprocess):
                 image = batch[self.head.cut.image_input]
                 fed = min(fed[0], float(image.min())), max(fed[1], float(image.max()))
                 found, grid = self._run(batch, None if indices is None else indices[part])
                 parts.append(found)
                 grids += [grid] * len(found.maps)
+
+        # All batches as one result.
+        result = self._explanation(self._joined(parts), grids, images=merge_display_images(shown), fit=inputs.fit)
+        return self._diagnosed(result, fed)
+
+    def _joined(self, parts: Sequence[Maps]) -> Maps:
+        """The maps of several batches as those of one, finite throughout."""
         shapes = {part.maps.shape[2:] for part in parts}
         if len(shapes) > 1:
             raise InvalidImageError(
@@ -204,28 +212,32 @@ class Explainer:
             )
         found = parts[0] if len(parts) == 1 else Maps(*map(np.concatenate, zip(*parts, strict=True)))
         check_finite(found, self.head.cut)
+        return found
+
+    def _explanation(self, found: Maps, grids: Sequence[Grid | None], **shown: Any) -> Explanation:
+        """Maps with all that is known of them, and what they are shown on."""
+        # One grid for all images, unless a model of any size was fed several sizes.
         agree = len(set(grids)) == 1
-        result = Explanation(
+        return Explanation(
             maps=found.maps,
             class_indices=found.class_indices,
             logits=found.logits,
             probabilities=found.predictions,
             bias=found.bias,
-            images=show_together(shown),
             method=self._method,
-            layer=self._mapper.layer,
+            layer=self._ensemble.layer,
             head=self.head.words,
             activation=self.head.activation,
             class_names=self.names.names,
-            fit=inputs.fit,
             grid=grids[0] if agree else None,
             grids=() if agree else tuple(grid for grid in grids if grid is not None),
+            **shown,
         )
-        return self._diagnosed(result, fed)
 
     def _run(self, batch: list[np.ndarray], indices: np.ndarray | None) -> tuple[Maps, Grid | None]:
+        """The maps of a batch; what fails in the backend is said in the user's words."""
         try:
-            return self._mapper(batch, indices)
+            return self._ensemble(batch, indices)
         except CAMError:
             raise
         except Exception as error:  # whatever the backend says of a batch that the model cannot take

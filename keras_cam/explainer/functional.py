@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -83,6 +84,7 @@ def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **optio
         >>> heatmap.shape, heatmap.dtype.name
         ((20, 30), 'float32')
     """
+    # The first batch is looked at by itself: it says whether one image was given.
     mode = options.pop("normalize", "image")
     explainer = Explainer(model, **options)
     loaded = explainer.load(image)
@@ -90,13 +92,25 @@ def compute_cam(model: keras.Model, image: Any, class_index: Any = None, **optio
     classes = "top1" if class_index is None else class_index
     result = explainer.explain_loaded(chain([first], loaded), classes)
     heatmaps = result.heatmaps(mode)
+
+    # An empty heat map must not pass for an answer.
     of_all = result.class_indices.shape[1] == explainer.num_classes > 1  # some speak against, whatever the image
-    for finding in result.diagnosis:
-        drawn = [heatmap.any() for index in finding.images for heatmap in heatmaps[index]]
-        if finding.name == "nothing_positive" and not all(drawn) and not of_all:
-            warnings.warn(f"Model {model.name!r}: {finding.words}", CAMWarning, stacklevel=2)
+    for words in [] if of_all else _empty_heatmaps(result, heatmaps):
+        warnings.warn(f"Model {model.name!r}: {words}", CAMWarning, stacklevel=2)
+
+    # Without the axes that the caller did not give: of one class, of one image.
     if not adds_an_axis(classes):
         heatmaps = [maps[0] for maps in heatmaps]
     if first.single and not is_data_set(image):
         return heatmaps[0]
     return np.stack(heatmaps) if len({maps.shape for maps in heatmaps}) == 1 else heatmaps
+
+
+def _empty_heatmaps(result: Explanation, heatmaps: Sequence[np.ndarray]) -> list[str]:
+    """What was found of maps without a positive part, where they are drawn empty (by "minmax" they are not)."""
+    found = [finding for finding in result.diagnosis if finding.name == "nothing_positive"]
+    return [
+        finding.words
+        for finding in found
+        if not all(heatmap.any() for index in finding.images for heatmap in heatmaps[index])
+    ]

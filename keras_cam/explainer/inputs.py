@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from keras_cam.errors import InvalidImageError
-from keras_cam.imaging.display import DisplayImages, shown
+from keras_cam.explainer.cache import get_or_make, hashable
+from keras_cam.imaging.display import DisplayImages, make_display_images
 from keras_cam.imaging.fit import FITS, fit_image
 from keras_cam.imaging.load import Images, load_images, to_input
 from keras_cam.model.cut import Cut, image_shape, reads_channels_first
@@ -27,6 +29,7 @@ class Inputs:
             signals (length, channels) or volumes (depth, height, width, channels); None where it is words.
         arrays: one per input of the model, (N, ...); None in place of pictures of 1, 3 or 4 channels.
         single: whether one image was given, rather than a batch.
+        cache: what `cached` inputs have made; None where nothing is cached.
     """
 
     cut: Cut
@@ -34,6 +37,7 @@ class Inputs:
     pictures: Images | None
     arrays: list[np.ndarray | None]
     single: bool
+    cache: dict[Any, Any] | None = None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -41,18 +45,39 @@ class Inputs:
             return len(self.pictures)
         return next(len(array) for array in self.arrays if array is not None)
 
-    def shown(self, value_range: tuple[float, float] | None) -> DisplayImages:
+    def cached(self) -> Inputs:
+        """The same inputs, whose display images and batches are made once, for one who comes again and again."""
+        return replace(self, cache={})
+
+    def display_images(self, value_range: tuple[float, float] | None) -> DisplayImages:
         """What to draw on: pictures as uint8 RGB (of many bands their mean), signals and volumes as float32."""
+        if self.cache is None:
+            return self._make_display_images(value_range)
+        key = "display images", hashable(value_range)
+        images: DisplayImages = get_or_make(self.cache, key, lambda: self._make_display_images(value_range))
+        return images
+
+    def batches(
+        self, batch_size: int, preprocess: Callable[[np.ndarray], Any] | None
+    ) -> Iterator[tuple[slice, list[np.ndarray]]]:
+        """Batches of consecutive images of one size, as the model takes them, and which images they are."""
+        if self.cache is None:
+            return self._make_batches(batch_size, preprocess)
+        key = "batches", batch_size, hashable(preprocess)
+        return iter(get_or_make(self.cache, key, lambda: list(self._make_batches(batch_size, preprocess))))
+
+    def _make_display_images(self, value_range: tuple[float, float] | None) -> DisplayImages:
         if self.pictures is None:
             return DisplayImages(())
         images = self.pictures
+        # Volumes and signals keep their values, cut off where a range was given; bands are shown as their mean.
         if images[0].ndim == 4 and value_range is not None:
             images = [volume.clip(*checked_range(value_range, "value_range")) for volume in images]
         if images[0].ndim != 3:
-            return DisplayImages(tuple(each.astype(np.float32) for each in images))
+            return DisplayImages(tuple(image.astype(np.float32) for image in images))
         if not self._as_pictures:
             images = [bands.mean(axis=-1, keepdims=True) for bands in images]
-        return shown(images, value_range)
+        return make_display_images(images, value_range)
 
     @property
     def _as_pictures(self) -> bool:
@@ -64,27 +89,31 @@ class Inputs:
         height, width = image_shape(self.cut)
         return (picture.shape[0], picture.shape[1]) if height is None or width is None else (height, width)
 
-    def batches(
+    def _make_batches(
         self, batch_size: int, preprocess: Callable[[np.ndarray], Any] | None
     ) -> Iterator[tuple[slice, list[np.ndarray]]]:
-        """Batches of consecutive images of one size, as the model takes them, and which images they are."""
         program = self.cut.program
         dtypes = [program.specs[slot].dtype for slot in program.inputs]
         start = 0
         while start < len(self):
+            # At most `batch_size` images; pictures end a batch where the next would be of another size.
             part = slice(start, min(start + batch_size, len(self)))
-            fed: list[Any] = [None if array is None else array[part] for array in self.arrays]
+            images = None
             if self._as_pictures and self.pictures is not None:
-                image = self._as_input(self.pictures[part])
-                part = slice(start, start + len(image))
-                fed = [None if array is None else array[: len(image)] for array in fed]
-                fed[self.cut.image_input] = image
+                images = self._as_input(self.pictures[part])
+                part = slice(start, start + len(images))
+            fed: list[Any] = [None if array is None else array[part] for array in self.arrays]
+            if images is not None:
+                fed[self.cut.image_input] = images
+            # Prepared by the user's function, in the dtype of each input.
             if preprocess is not None:
                 fed[self.cut.image_input] = self._preprocessed(preprocess, fed[self.cut.image_input])
             yield part, [array.astype(dtype, copy=False) for array, dtype in zip(fed, dtypes, strict=True)]
             start = part.stop
 
     def _preprocessed(self, preprocess: Callable[[np.ndarray], Any], batch: np.ndarray) -> np.ndarray:
+        """What the user's function makes of a batch, checked: as many images, in a shape that the model takes."""
+        # A copy, since functions of keras.applications may write to what they are given.
         result = preprocess(batch.copy())
         array = to_numpy(result)
         shape = self.cut.program.shape(self.cut.program.inputs[self.cut.image_input])
@@ -102,13 +131,14 @@ class Inputs:
     def _as_input(self, pictures: Images) -> np.ndarray:
         """The first of some pictures that come out at one size, in the model's layout."""
         shape = self.cut.program.shape(self.cut.program.inputs[self.cut.image_input])
-        first = reads_channels_first(self.cut)
-        fed = to_input(pictures, channels=shape[1 if first else 3])
+        channels_first = reads_channels_first(self.cut)
+        fed = to_input(pictures, channels=shape[1 if channels_first else 3])
+        # A batch that has the model's size already is fed as it is, without a copy.
         if not isinstance(fed, np.ndarray) or fed.shape[1:3] != self.fed_size(fed[0]):
-            sized = [fit_image(picture, self.fed_size(picture), self.fit) for picture in fed]
-            same = next((index for index, picture in enumerate(sized) if picture.shape != sized[0].shape), len(sized))
-            fed = np.stack(sized[:same])
-        return np.moveaxis(fed, -1, 1) if first else fed
+            fitted = [fit_image(picture, self.fed_size(picture), self.fit) for picture in fed]
+            alike = itertools.takewhile(lambda picture: picture.shape == fitted[0].shape, fitted)
+            fed = np.stack(list(alike))
+        return np.moveaxis(fed, -1, 1) if channels_first else fed
 
 
 def load_inputs(cut: Cut, images: Any, fit: str = "stretch") -> Inputs:
@@ -127,59 +157,61 @@ def load_inputs(cut: Cut, images: Any, fit: str = "stretch") -> Inputs:
     Raises:
         InvalidImageError: not what the model takes, or inputs of different length.
     """
-    program = cut.program
-    parts = _one_per_input(cut, images)
-    is_picture = _is_picture(cut)
+    # Pictures are kept at their own size; all else is an array, as the model takes it.
+    program, takes_pictures = cut.program, _takes_pictures(cut)
     pictures: Images | None = None
     single = False
     arrays: list[np.ndarray | None] = []
-    for index, (slot, part) in enumerate(zip(program.inputs, parts, strict=True)):
-        if index == cut.image_input and is_picture:
+    for index, (slot, part) in enumerate(zip(program.inputs, _one_per_input(cut, images), strict=True)):
+        if index == cut.image_input and takes_pictures:
             pictures, single = load_images(_channels_last(cut, part))
             arrays.append(None)
             continue
         array = to_numpy(part)
-        rank = len(program.shape(slot))
-        if array.ndim == rank - 1:
+        if array.ndim == len(program.shape(slot)) - 1:  # without its batch axis
             array, single = array[None], True
         arrays.append(_checked(array, program.specs[slot]))
-    lengths = {len(array) for array in arrays if array is not None} | (set() if pictures is None else {len(pictures)})
-    if len(lengths) != 1:
-        raise InvalidImageError(
-            f"The inputs of model {program.name!r} have different lengths {sorted(lengths)}. Give one row per image."
-        )
-    fit, looked_at = one_of("fit", fit, FITS), arrays[cut.image_input]
-    if looked_at is not None:  # fed as it is
-        fit, last = "stretch", np.moveaxis(looked_at, 1, -1) if reads_channels_first(cut) else looked_at
-        pictures = list(last) if last.ndim > 2 else None
+    _check_lengths(program.name, [part for part in (pictures, *arrays) if part is not None])
+
+    # A signal, a volume or bands are fed as they are, without being fitted, and drawn on too.
+    fit, images_as_fed = one_of("fit", fit, FITS), arrays[cut.image_input]
+    if images_as_fed is not None:
+        last = np.moveaxis(images_as_fed, 1, -1) if reads_channels_first(cut) else images_as_fed
+        fit, pictures = "stretch", list(last) if last.ndim > 2 else None
     return Inputs(cut, fit, pictures, arrays, single)
 
 
-def _is_picture(cut: Cut) -> bool:
+def _check_lengths(name: str, parts: Sequence[Any]) -> None:
+    lengths = {len(part) for part in parts}
+    if len(lengths) != 1:
+        raise InvalidImageError(
+            f"The inputs of model {name!r} have different lengths {sorted(lengths)}. Give one row per image."
+        )
+
+
+def _takes_pictures(cut: Cut) -> bool:
     """Whether the image input takes pictures: not a signal, a volume, or bands that cannot be shown."""
     shape = cut.program.shape(cut.program.inputs[cut.image_input])
     return len(shape) == 4 and shape[1 if reads_channels_first(cut) else -1] in (1, 3, 4, None)
 
 
 def _one_per_input(cut: Cut, images: Any) -> list[Any]:
+    """What the user hands in for each input of the model, in their order."""
     structure = cut.program.input_structure
     names = [cut.program.specs[slot].name for slot in cut.program.inputs]
     wanted = f"Model {cut.program.name!r} takes {len(names)} inputs {names}"
+    # Keras flattens a dict in the order of its sorted keys.
     if isinstance(structure, dict):
-        keys = sorted(structure)
-        if isinstance(images, dict):
-            if set(keys) - set(images):
-                raise InvalidImageError(f"{wanted}: a dict with the keys {keys}. Received: {sorted(images)}.")
-            return [images[key] for key in keys]
-        if len(keys) > 1:
-            raise InvalidImageError(f"{wanted}: a dict with the keys {keys}. Received: {type(images).__name__}.")
-        return [images]
+        names = sorted(structure)
+        wanted = f"{wanted}: a dict with the keys {names}"
     if isinstance(images, dict):
         if set(names) - set(images):
             raise InvalidImageError(f"{wanted}. Received: a dict with the keys {sorted(images)}.")
         return [images[name] for name in names]
     if len(names) == 1:
         return [images]
+    if isinstance(structure, dict):
+        raise InvalidImageError(f"{wanted}. Received: {type(images).__name__}.")
     if not isinstance(images, (list, tuple)) or len(images) != len(names):
         raise InvalidImageError(f"{wanted}: a list of {len(names)} arrays. Received: {type(images).__name__}.")
     return list(images)
@@ -190,6 +222,7 @@ def _channels_last(cut: Cut, images: Any) -> Any:
     if not reads_channels_first(cut) or not hasattr(images, "shape"):
         return images
     channels = cut.program.shape(cut.program.inputs[cut.image_input])[1]
+    # Only where it cannot be mistaken: as many channels as the model wants in front, and not at the end.
     array = to_numpy(images)
     if array.ndim in (3, 4) and array.shape[-3] == channels != array.shape[-1]:
         return np.moveaxis(array, -3, -1)
@@ -197,6 +230,8 @@ def _channels_last(cut: Cut, images: Any) -> Any:
 
 
 def _checked(array: np.ndarray, spec: Any) -> np.ndarray:
+    """An array that an input takes: of its shape, not empty, finite numbers."""
+    # The first axis is that of the images, of which there may be any number but none.
     fits = array.ndim == len(spec.shape) and all(
         wanted in (None, length) for wanted, length in zip(spec.shape[1:], array.shape[1:], strict=False)
     )

@@ -1,4 +1,4 @@
-"""Cut what has no graph: a `call` full of raw TensorFlow operations is run, its layers listened to.
+"""Forward hooks, for what has no graph: a `call` full of raw TensorFlow operations is run, its layers listened to.
 
 A layer whose `call` only runs on real tensors becomes two steps: one runs it and takes the output of the last inner
 layer that has a place in the image, the other runs it again with that output put in its stead. In a compiled function
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers, ops
 
+from keras_cam.graph.keras_internals import in_inference_mode, layers_inside
 from keras_cam.graph.operations import LAST_ACTIVATIONS, activation_of, is_activation
 from keras_cam.graph.program import Program, Slot, Step
 
@@ -22,8 +23,8 @@ Tensor = Any
 EXAMPLE_LENGTH = 64  # stands for an open axis when a layer is listened to
 
 
-class Heard(NamedTuple):
-    """A call of an inner layer: the layer, the how manieth call of it, and what came out."""
+class LayerCall(NamedTuple):
+    """A call of an inner layer: the layer, its number among the calls of that layer, and what came out."""
 
     layer: Any
     number: int
@@ -34,40 +35,58 @@ def split_by_recording(program: Program, step: Step) -> Program | None:
     """The program with one opaque step as steps up to its last feature map, from there on, and its last activation.
 
     Returns:
-        The new program; None where no inner layer with a place in the image is heard.
+        The new program; None where no inner layer gives something with a place in the image.
     """
+    # Run the layer once, on examples, and note what its inner layers give.
     specs = [program.specs[slot] for slot in step.inputs]
-    examples = [example_of(spec) for spec in specs]
-    args, kwargs = _filled(step, examples)
-    heard: list[Heard] = []
-    with _listening(step.operation, heard):
+    args, kwargs = _filled(step, [example_of(spec) for spec in specs])
+    calls: list[LayerCall] = []
+    with _forward_hooks(step.operation, calls):
         output = step.operation(*args, **kwargs)
-    placed = [call for call in heard if _has_place(call.output)]
-    if not placed or len(step.outputs) != 1:
+    spatial = [call for call in calls if _has_place(call.output)]
+    if not spatial or len(step.outputs) != 1:
         return None
-    chosen = placed[-1]
-    last = [call for call in heard if call.output is output and activation_of(call.layer) in LAST_ACTIVATIONS]
-    silenced = next((call for call in last if call.layer is not chosen.layer), None)
-
+    features, activation = spatial[-1], _last_activation(calls, output, spatial[-1])
+    # Two slots are added: the feature map, and the scores before the last activation.
     map_slot, score_slot = len(program.specs), len(program.specs) + 1
-    open_axes = any(length is None for spec in specs for length in spec.shape[1:])
-    inner = [None] * (len(chosen.output.shape) - 2) if open_axes else chosen.output.shape[1:-1]
-    map_spec = keras.KerasTensor((None, *inner, chosen.output.shape[-1]), dtype=_dtype(chosen.output))
-    path = f"{step.path}/{chosen.layer.name}"
-    arguments = step.arguments
-    make = Step(RecordedFeatures(path, step.operation, chosen), arguments, step.inputs, (map_slot,), path)
-    with_map = ((Slot(map_slot), *arguments[0]), arguments[1])
-    head_slot = score_slot if silenced else step.outputs[0]
-    head = RecordedHead(f"{step.path}/head", step.operation, chosen, silenced)
-    read = Step(head, with_map, (map_slot, *step.inputs), (head_slot,), f"{step.path}/head")
-    new = [make, read]
-    if silenced is not None:
-        name = activation_of(silenced.layer)
-        apply = layers.Activation(name, name=f"{silenced.layer.name}_activation")
-        new.append(Step(apply, ((Slot(score_slot),), {}), (score_slot,), step.outputs, f"{step.path}/{name}"))
-    steps = (part for old in program.steps for part in (new if old is step else (old,)))
-    all_specs = (*program.specs, map_spec, program.specs[step.outputs[0]])
-    return dataclasses.replace(program, steps=tuple(steps), specs=all_specs)
+    map_spec = _map_spec(features.output, any(length is None for spec in specs for length in spec.shape[1:]))
+    steps = _steps_in_its_stead(step, features, activation, map_slot, score_slot)
+    return program.with_step_replaced(step, steps, [map_spec, program.specs[step.outputs[0]]])
+
+
+def _last_activation(calls: list[LayerCall], output: Tensor, features: LayerCall) -> LayerCall | None:
+    """The call of a layer whose output is the layer's own, and that ends with an activation; None if there is none."""
+    last = (call for call in calls if call.output is output and activation_of(call.layer) in LAST_ACTIVATIONS)
+    return next((call for call in last if call.layer is not features.layer), None)
+
+
+def _map_spec(features: Tensor, has_open_axes: bool) -> keras.KerasTensor:
+    """The symbolic tensor of a feature map; its spatial axes are open where the layer's input has open ones."""
+    spatial = [None] * (len(features.shape) - 2) if has_open_axes else features.shape[1:-1]
+    return keras.KerasTensor((None, *spatial, features.shape[-1]), dtype=_dtype(features))
+
+
+def _steps_in_its_stead(
+    step: Step, features: LayerCall, activation: LayerCall | None, map_slot: int, score_slot: int
+) -> list[Step]:
+    """Steps that make the feature map, read the scores off it, and apply the last activation."""
+    positional, keywords = step.arguments
+    path = f"{step.path}/{features.layer.name}"
+    make_map = Step(RecordedFeatures(path, step.operation, features), step.arguments, step.inputs, (map_slot,), path)
+    head_path = f"{step.path}/head"
+    read_scores = Step(
+        operation=RecordedHead(head_path, step.operation, features, activation),
+        arguments=((Slot(map_slot), *positional), keywords),
+        inputs=(map_slot, *step.inputs),
+        outputs=step.outputs if activation is None else (score_slot,),
+        path=head_path,
+    )
+    if activation is None:
+        return [make_map, read_scores]
+    name = activation_of(activation.layer)
+    layer = layers.Activation(name, name=f"{activation.layer.name}_activation")
+    apply = Step(layer, ((Slot(score_slot),), {}), (score_slot,), step.outputs, f"{step.path}/{name}")
+    return [make_map, read_scores, apply]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,7 +95,7 @@ class RecordedFeatures:
 
     name: str
     operation: Any
-    chosen: Heard
+    chosen: LayerCall
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -85,11 +104,11 @@ class RecordedFeatures:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """Run the operation; returns the feature map."""
-        heard: list[Heard] = []
-        with _listening(self.operation, heard):
+        calls: list[LayerCall] = []
+        with _forward_hooks(self.operation, calls):
             self.operation(*args, **kwargs)
-        calls = [call for call in heard if call.layer is self.chosen.layer and call.number == self.chosen.number]
-        return calls[0].output
+        wanted = (self.chosen.layer, self.chosen.number)
+        return next(call.output for call in calls if (call.layer, call.number) == wanted)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,8 +117,8 @@ class RecordedHead:
 
     name: str
     operation: Any
-    chosen: Heard
-    silenced: Heard | None
+    chosen: LayerCall
+    activation: LayerCall | None
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -109,31 +128,31 @@ class RecordedHead:
     def __call__(self, features: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Run the operation on this feature map; returns its output."""
         given = {(id(self.chosen.layer), self.chosen.number): features}
-        with _listening(self.operation, [], given), _without_activation(self.silenced):
+        with _forward_hooks(self.operation, [], given), _without(self.activation):
             return self.operation(*args, **kwargs)
 
 
 @contextmanager
-def _listening(
-    operation: Any, heard: list[Heard], given: dict[tuple[int, int], Tensor] | None = None
+def _forward_hooks(
+    operation: Any, calls: list[LayerCall], given: dict[tuple[int, int], Tensor] | None = None
 ) -> Iterator[None]:
     """Note every call of an inner layer while the block runs, and answer those in `given`; all is put back after."""
     counts: dict[int, int] = {}
 
-    def listened(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
-        def heard_call(*args: Any, **kwargs: Any) -> Any:
+    def hooked(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+        def hooked_call(*args: Any, **kwargs: Any) -> Any:
             number = counts[id(layer)] = counts.get(id(layer), 0) + 1
             answer = (given or {}).get((id(layer), number))
             output = call(*args, **kwargs) if answer is None else answer
-            heard.append(Heard(layer, number, output))
+            calls.append(LayerCall(layer, number, output))
             return output
 
-        return heard_call
+        return hooked_call
 
-    inner = list({id(layer): layer for layer in operation._flatten_layers(include_self=False)}.values())
+    inner = layers_inside(operation)
     before = [layer.__dict__.get("call") for layer in inner]
     for layer in inner:
-        layer.__dict__["call"] = listened(layer, layer.call)
+        layer.__dict__["call"] = hooked(layer, layer.call)
     try:
         yield
     finally:
@@ -145,12 +164,12 @@ def _listening(
 
 
 @contextmanager
-def _without_activation(silenced: Heard | None) -> Iterator[None]:
+def _without(activation: LayerCall | None) -> Iterator[None]:
     """Leave the last activation out while the block runs."""
-    if silenced is None:
+    if activation is None:
         yield
         return
-    layer = silenced.layer
+    layer = activation.layer
     kept = {name: layer.__dict__[name] for name in ("activation", "call") if name in layer.__dict__}
     try:
         if is_activation(layer):
@@ -169,9 +188,7 @@ def _filled(step: Step, tensors: list[Tensor]) -> tuple[tuple[Any, ...], dict[st
         return values[argument.index] if isinstance(argument, Slot) else argument
 
     args, kwargs = keras.tree.map_structure(fill, step.arguments)
-    if getattr(step.operation, "_call_has_training_arg", False):
-        kwargs = {**kwargs, "training": False}
-    return args, kwargs
+    return args, in_inference_mode(step.operation, kwargs)
 
 
 def example_of(spec: Any) -> Tensor:

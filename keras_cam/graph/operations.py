@@ -1,70 +1,129 @@
-"""What Keras' operations do to a feature map: the tables that the cut and the head are read from.
+"""What is known of each of Keras' layers and operations: one table, which all that reads a model asks.
 
 Layers are looked up by name and must be Keras' own class, since a subclass may do anything, and an older Keras lacks
-some; operations (`keras.ops` on symbolic tensors) by the name of their class.
+some; operations (`keras.ops` on symbolic tensors) by the name of their class. A layer or operation that is in no row
+is unknown: nothing is assumed of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Mapping
+from enum import Flag, auto
 from typing import Any
 
 from keras import layers
 
 from keras_cam.graph.program import Program, Slot, Step
 
-AVERAGE_POOLING = {"GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D"}
-MAX_POOLING = {"GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D"}
-ADAPTIVE_POOLING = {"AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D"}
-LOCAL_POOLING = {"AveragePooling1D", "AveragePooling2D", "AveragePooling3D"}
-CONVOLUTIONS = {"Conv1D", "Conv2D", "Conv3D"}
-NORMALIZERS = {"LayerNormalization", "RMSNormalization", "UnitNormalization"}
-# With an inline activation that comes last, so that it can be taken off.
-WITH_ACTIVATION = {
-    *CONVOLUTIONS,
-    *("Dense", "EinsumDense", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"),
-    *("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
-}
-# Hand the numbers on as they are when nothing is trained, at most in another shape.
-PASS_THROUGH = {
-    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout", "GaussianNoise"),
-    *("AlphaDropout", "ActivityRegularization", "Identity", "Flatten", "Reshape"),
-}
-PASS_THROUGH_OPERATIONS = {"Squeeze", "Reshape", "ExpandDims", "Cast", "Copy"}
-AFFINE = {
-    *(*WITH_ACTIVATION, *PASS_THROUGH, *AVERAGE_POOLING, *ADAPTIVE_POOLING, *LOCAL_POOLING),
-    *("BatchNormalization", "Rescaling", "Normalization", "Add", "Subtract", "Average", "Concatenate", "Permute"),
-    *("RepeatVector", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "Cropping1D", "Cropping2D", "Cropping3D"),
-    *("UpSampling1D", "UpSampling2D", "UpSampling3D"),
-}
-AFFINE_OPERATIONS = {
-    *PASS_THROUGH_OPERATIONS,
-    *("Add", "Subtract", "Negative", "Mean", "Average", "Sum", "Concatenate", "Stack", "Split", "GetItem", "Take"),
-    *("Transpose", "Moveaxis", "Swapaxes", "Pad", "Flip", "Repeat", "Tile", "BroadcastTo", "AveragePool", "Conv"),
-    *("Slice", "Diagonal", "Trace", "Roll"),
-}
-BILINEAR_OPERATIONS = {"Multiply", "Matmul", "Einsum", "Dot", "Tensordot"}  # affine if one side is constant
-DIVISIONS = {"Divide", "TrueDivide"}
-CHOICES = {"Maximum", "Minimum"}
-HIGHEST_OPERATIONS = {"Max", "Amax"}
-# Act on every number alone.
-ELEMENTWISE_LAYERS = {"ReLU": "relu", "LeakyReLU": "leaky_relu", "PReLU": "prelu", "ELU": "elu"}
-ELEMENTWISE = {
+
+class Trait(Flag):
+    """What a layer or operation does to feature maps, and to the scores that are made of them."""
+
+    NONE = 0
+    # where cells lie
+    CONVOLUTION = auto()
+    TRANSPOSED_CONVOLUTION = auto()
+    POOLING = auto()
+    ADAPTIVE_POOLING = auto()
+    PADDING = auto()
+    CROPPING = auto()
+    CENTER_CROPPING = auto()
+    UPSAMPLING = auto()
+    RESIZING = auto()
+    REDUCTION = auto()  # over axes of its choice
+    REORDERING = auto()  # may put other places into the cells
+    REARRANGING = auto()  # moves scores of positions, and nothing else
+    # how scores depend on features
+    AFFINE = auto()  # where nothing is trained
+    PASS_THROUGH = auto()  # hands the numbers on as they are, at most in another shape
+    INLINE_ACTIVATION = auto()  # may end with an activation, which can be taken off
+    GLOBAL_AVERAGE = auto()
+    GLOBAL_MAXIMUM = auto()
+    AVERAGE = auto()  # of windows, which may be the whole map
+    BILINEAR = auto()  # affine if one side is constant
+    DIVISION = auto()
+    CHOICE = auto()  # of the largest or smallest of several, number by number
+    MAXIMUM = auto()  # over axes of its choice
+    NORMALIZATION = auto()
+    ELEMENTWISE = auto()  # a non-linearity on every number alone
+    POOLING_MATH = auto()  # what a generalised mean does to its input before and after it averages
+
+
+T = Trait
+
+
+def _table(rows: Mapping[str, Trait]) -> dict[str, Trait]:
+    """Name to traits, from rows of several names each; what several rows say of a name is joined."""
+    table: dict[str, Trait] = {}
+    for names, traits in rows.items():
+        for name in names.split():
+            table[name] = table.get(name, Trait.NONE) | traits
+    return table
+
+
+LAYERS = _table(
+    {
+        "Conv1D Conv2D Conv3D": T.CONVOLUTION | T.AFFINE | T.INLINE_ACTIVATION,
+        "DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D": (
+            T.CONVOLUTION | T.AFFINE | T.INLINE_ACTIVATION
+        ),
+        "Conv1DTranspose Conv2DTranspose Conv3DTranspose": T.TRANSPOSED_CONVOLUTION | T.AFFINE | T.INLINE_ACTIVATION,
+        "Dense EinsumDense": T.AFFINE | T.INLINE_ACTIVATION,
+        "MaxPooling1D MaxPooling2D MaxPooling3D": T.POOLING,
+        "AveragePooling1D AveragePooling2D AveragePooling3D": T.POOLING | T.AFFINE | T.AVERAGE,
+        "AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D": T.ADAPTIVE_POOLING,
+        "AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D": (
+            T.ADAPTIVE_POOLING | T.AFFINE | T.AVERAGE
+        ),
+        "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D": T.GLOBAL_AVERAGE | T.AFFINE,
+        "GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D": T.GLOBAL_MAXIMUM | T.MAXIMUM,
+        "ZeroPadding1D ZeroPadding2D ZeroPadding3D": T.PADDING | T.AFFINE,
+        "Cropping1D Cropping2D Cropping3D": T.CROPPING | T.AFFINE,
+        "CenterCrop": T.CENTER_CROPPING,
+        "UpSampling1D UpSampling2D UpSampling3D": T.UPSAMPLING | T.AFFINE | T.REARRANGING,
+        "Resizing": T.RESIZING | T.REARRANGING,
+        "Concatenate Permute": T.AFFINE | T.REARRANGING,
+        "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout": T.PASS_THROUGH,
+        "GaussianDropout GaussianNoise ActivityRegularization Identity Flatten Reshape": T.PASS_THROUGH,
+        "BatchNormalization Rescaling Normalization Add Subtract Average RepeatVector": T.AFFINE,
+        "LayerNormalization RMSNormalization UnitNormalization": T.NORMALIZATION,
+        "Multiply": T.BILINEAR,
+        "Maximum Minimum": T.CHOICE,
+        "ReLU LeakyReLU PReLU ELU": T.ELEMENTWISE,
+    }
+)
+OPERATIONS = _table(
+    {
+        "Squeeze Reshape ExpandDims Cast Copy": T.PASS_THROUGH,
+        "Add Subtract Negative Average Stack Split Moveaxis Pad Repeat Tile BroadcastTo": T.AFFINE,
+        "AveragePool Conv Slice Diagonal Trace Swapaxes": T.AFFINE,
+        "Concatenate GetItem Take Transpose": T.AFFINE | T.REARRANGING,
+        "Flip Roll Take": T.AFFINE | T.REORDERING,
+        "Rot90 TakeAlongAxis": T.REORDERING,
+        "Mean Sum": T.AFFINE | T.REDUCTION,
+        "Max Amax": T.REDUCTION | T.MAXIMUM,
+        "Min Amin Prod Std Var Median LogSumExp": T.REDUCTION,
+        "Multiply Matmul Einsum Dot Tensordot": T.BILINEAR,
+        "Divide TrueDivide": T.DIVISION,
+        "Maximum Minimum": T.CHOICE,
+        "Relu Relu6 LeakyRelu Elu Selu Celu Gelu Silu HardSilu Sigmoid HardSigmoid LogSigmoid Tanh": T.ELEMENTWISE,
+        "HardTanh Softplus Softsign Squareplus Abs Absolute Square Sqrt Exp Expm1 Log1p Sin Cos": T.ELEMENTWISE,
+        "Arctan Normalize": T.ELEMENTWISE,
+        "Power Square Clip Maximum Exp Log": T.POOLING_MATH,
+    }
+)
+# What `keras.activations` calls those that act on every number alone.
+ELEMENTWISE_ACTIVATIONS = {
     *("relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "swish", "hard_silu", "hard_swish", "mish"),
     *("sigmoid", "hard_sigmoid", "log_sigmoid", "tanh", "hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink"),
     *("softplus", "softsign", "squareplus", "exponential", "sparse_plus", "threshold"),
 }
-ELEMENTWISE_OPERATIONS = {
-    *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu", "Silu", "HardSilu", "Sigmoid", "HardSigmoid"),
-    *("LogSigmoid", "Tanh", "HardTanh", "Softplus", "Softsign", "Abs", "Absolute", "Squareplus"),
-    *("Square", "Sqrt", "Exp", "Expm1", "Log1p", "Sin", "Cos", "Arctan", "Normalize"),
-}
-REDUCTIONS = {"Mean", "Sum", "Max", "Min", "Amax", "Amin", "Prod", "Std", "Var", "Median", "LogSumExp"}
-POOLING_MATHS = {"Power", "Square", "Clip", "Maximum", "Exp", "Log"}  # what a generalised mean does to its input
-LAST_ACTIVATIONS = {*ELEMENTWISE, "softmax", "log_softmax"}
-_ACTIVATION_OF_OPERATION = {"Softmax": "softmax", "LogSoftmax": "log_softmax"} | {
+LAST_ACTIVATIONS = {*ELEMENTWISE_ACTIVATIONS, "softmax", "log_softmax"}
+ACTIVATION_LAYERS = {"Softmax": "softmax", "ReLU": "relu", "LeakyReLU": "leaky_relu", "PReLU": "prelu", "ELU": "elu"}
+ACTIVATION_OPERATIONS = {"Softmax": "softmax", "LogSoftmax": "log_softmax"} | {
     name: "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
-    for name in ELEMENTWISE_OPERATIONS
+    for name, traits in OPERATIONS.items()
+    if T.ELEMENTWISE in traits
 }
 
 
@@ -79,46 +138,55 @@ def is_operation(operation: Any, names: Container[str]) -> bool:
     return not isinstance(operation, layers.Layer) and type(operation).__name__ in names
 
 
+def traits_of(operation: Any) -> Trait:
+    """What is known of an operation; `Trait.NONE` of one that is in no row.
+
+    >>> Trait.AFFINE in traits_of(layers.Conv2D(1, 1)), traits_of(layers.LSTM(1))
+    (True, <Trait.NONE: 0>)
+    """
+    if is_layer(operation, LAYERS):
+        return LAYERS[type(operation).__name__]
+    return OPERATIONS[type(operation).__name__] if is_operation(operation, OPERATIONS) else Trait.NONE
+
+
+def has_trait(operation: Any, *any_of: Trait) -> bool:
+    """Whether an operation is known to have one of these traits."""
+    traits = traits_of(operation)
+    return any(trait in traits for trait in any_of)
+
+
 def activation_of(operation: Any) -> str | None:
     """Name of the activation that an operation is or ends with; None if it has none or we cannot tell."""
-    if is_layer(operation, {"Softmax"}):
-        return "softmax"
-    if is_layer(operation, WITH_ACTIVATION | {"Activation"}):
+    if has_trait(operation, T.INLINE_ACTIVATION) or is_layer(operation, {"Activation"}):
         activation = operation.activation
         return "linear" if activation is None else getattr(activation, "__name__", type(activation).__name__)
-    name = type(operation).__name__
-    if is_layer(operation, ELEMENTWISE_LAYERS):
-        return ELEMENTWISE_LAYERS[name]
-    return _ACTIVATION_OF_OPERATION.get(name) if is_operation(operation, _ACTIVATION_OF_OPERATION) else None
+    if is_layer(operation, ACTIVATION_LAYERS):
+        return ACTIVATION_LAYERS[type(operation).__name__]
+    return ACTIVATION_OPERATIONS[type(operation).__name__] if is_operation(operation, ACTIVATION_OPERATIONS) else None
 
 
 def is_activation(operation: Any) -> bool:
     """Whether an operation is an activation and nothing else."""
-    return is_layer(operation, {"Activation", "Softmax", *ELEMENTWISE_LAYERS}) or is_operation(
-        operation, _ACTIVATION_OF_OPERATION
-    )
+    return is_layer(operation, {"Activation", *ACTIVATION_LAYERS}) or is_operation(operation, ACTIVATION_OPERATIONS)
 
 
 def passes_through(operation: Any) -> bool:
     """Whether an operation hands its numbers on as they are in inference mode, at most in another shape."""
     if is_layer(operation, {"Activation"}):
         return activation_of(operation) == "linear"
-    return is_layer(operation, PASS_THROUGH) or is_operation(operation, PASS_THROUGH_OPERATIONS)
+    return has_trait(operation, T.PASS_THROUGH)
 
 
 def only_rearranges(operation: Any) -> bool:
     """Whether an operation only moves scores of positions: activations, reshapes, joins, enlargements."""
-    if passes_through(operation) or is_activation(operation):
-        return True
-    moves = {"Concatenate", "Permute", "UpSampling1D", "UpSampling2D", "UpSampling3D", "Resizing"}
-    return is_layer(operation, moves) or is_operation(operation, {"Concatenate", "GetItem", "Take", "Transpose"})
+    return passes_through(operation) or is_activation(operation) or has_trait(operation, T.REARRANGING)
 
 
 def is_elementwise(operation: Any) -> bool:
     """Whether an operation is a non-linearity that acts on every number alone, or scales it (`ops.normalize`)."""
     if is_layer(operation, {"Activation"}):
-        return activation_of(operation) in ELEMENTWISE
-    return is_layer(operation, ELEMENTWISE_LAYERS) or is_operation(operation, ELEMENTWISE_OPERATIONS)
+        return activation_of(operation) in ELEMENTWISE_ACTIVATIONS
+    return has_trait(operation, T.ELEMENTWISE)
 
 
 def is_root_or_power(step: Step) -> bool:
@@ -129,16 +197,11 @@ def is_root_or_power(step: Step) -> bool:
     return isinstance(args[1], (int, float)) and args[1] > 0
 
 
-def is_choice(operation: Any) -> bool:
-    """Whether an operation takes the largest or the smallest of its inputs, number by number."""
-    return is_layer(operation, CHOICES) or is_operation(operation, CHOICES)
-
-
-def is_highest(operation: Any) -> bool:
+def is_maximum(operation: Any) -> bool:
     """Whether an operation takes the maximum over some axes of each image."""
-    return is_layer(operation, MAX_POOLING) or (
-        is_operation(operation, HIGHEST_OPERATIONS) and operation.axis is not None and operation.initial is None
-    )
+    if not has_trait(operation, T.MAXIMUM):
+        return False
+    return has_trait(operation, T.GLOBAL_MAXIMUM) or (operation.axis is not None and operation.initial is None)
 
 
 def is_gate(step: Step, head_slots: set[int]) -> bool:
@@ -147,32 +210,33 @@ def is_gate(step: Step, head_slots: set[int]) -> bool:
         return False
     if is_layer(step.operation, {"Multiply"}) or is_operation(step.operation, {"Multiply"}):
         return head_slots.issuperset(step.inputs)
-    return is_operation(step.operation, DIVISIONS) and step.inputs[1] in head_slots
+    return has_trait(step.operation, T.DIVISION) and step.inputs[1] in head_slots
 
 
 def is_affine(step: Step, head_slots: set[int]) -> bool:
-    """Whether a step is affine in the slots `head_slots`, by the tables; False also where the tables do not know."""
+    """Whether a step is affine in the slots `head_slots`, by the table; False also where the table does not know."""
     operation = step.operation
-    if is_layer(operation, WITH_ACTIVATION):
+    if has_trait(operation, T.INLINE_ACTIVATION):
         return activation_of(operation) == "linear"
-    if is_layer(operation, AFFINE) or passes_through(operation) or is_operation(operation, AFFINE_OPERATIONS):
+    if has_trait(operation, T.AFFINE) or passes_through(operation):
         return True
     if sum(slot in head_slots for slot in step.inputs) != 1:
         return False
-    if is_operation(operation, DIVISIONS):
+    if has_trait(operation, T.DIVISION):
         args, _ = step.arguments
         return bool(args) and isinstance(args[0], Slot) and args[0].index in head_slots
-    return is_layer(operation, {"Multiply"}) or is_operation(operation, BILINEAR_OPERATIONS)
+    return has_trait(operation, T.BILINEAR)
 
 
 def averages_all(step: Step, program: Program) -> bool:
     """Whether a step averages its input over all positions, and nothing else."""
     operation, shape = step.operation, program.shape(step.inputs[0])
-    if is_layer(operation, AVERAGE_POOLING):
+    traits = traits_of(operation)
+    if T.GLOBAL_AVERAGE in traits:
         return True
-    if is_layer(operation, ADAPTIVE_POOLING):
+    if T.ADAPTIVE_POOLING | T.AVERAGE in traits:
         return set(_as_tuple(operation.output_size)) == {1}
-    if is_layer(operation, LOCAL_POOLING):
+    if T.POOLING | T.AVERAGE in traits:
         spatial = shape[2:] if operation.data_format == "channels_first" else shape[1:-1]
         return _as_tuple(operation.pool_size) == tuple(spatial)
     if not is_operation(operation, {"Mean"}) or operation.axis is None:
@@ -183,17 +247,17 @@ def averages_all(step: Step, program: Program) -> bool:
 
 
 def is_known(step: Step, head_slots: set[int]) -> bool:
-    """Whether the tables say what a step does."""
+    """Whether the table says how scores depend on what a step does."""
+    operation = step.operation
     return (
         is_affine(step, head_slots)
         or is_gate(step, head_slots)
-        or is_elementwise(step.operation)
+        or is_elementwise(operation)
         or is_root_or_power(step)
-        or is_choice(step.operation)
-        or is_highest(step.operation)
-        or is_layer(step.operation, NORMALIZERS)
+        or is_maximum(operation)
+        or has_trait(operation, T.CHOICE, T.NORMALIZATION)
     )
 
 
-def _as_tuple(value: Any) -> tuple[int, ...]:
+def _as_tuple(value: int | Iterable[int]) -> tuple[int, ...]:
     return (value,) if isinstance(value, int) else tuple(value)

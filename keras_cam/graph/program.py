@@ -7,13 +7,15 @@ each of its call sites. `run` replays any part of it, on real tensors or on symb
 
 from __future__ import annotations
 
-import weakref
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import keras
+
+from keras_cam.graph.keras_internals import in_inference_mode
 
 Tensor = Any
 
@@ -71,6 +73,12 @@ class Program:
         """The step that makes a slot; None for an input of the model."""
         return self._producers.get(slot)
 
+    def with_step_replaced(self, step: Step, replacement: Iterable[Step], more_specs: Iterable[Any] = ()) -> Program:
+        """The program with other steps in place of one; `more_specs` are those of the slots that they add."""
+        new_steps = tuple(replacement)
+        steps = (part for old in self.steps for part in (new_steps if old is step else (old,)))
+        return dataclasses.replace(self, steps=tuple(steps), specs=(*self.specs, *more_specs))
+
     def steps_between(self, sources: Iterable[int], target: int) -> tuple[Step, ...]:
         """The steps on the way from any of the slots `sources` to the slot `target`, in order."""
         reached = set(sources)
@@ -94,9 +102,7 @@ def ancestors_of(targets: Iterable[int], steps: Iterable[Step]) -> tuple[Step, .
 
 def call_step(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call the step's operation as `model.predict` does: in inference mode."""
-    if getattr(step.operation, "_call_has_training_arg", False):
-        kwargs = {**kwargs, "training": False}
-    return step.operation(*args, **kwargs)
+    return step.operation(*args, **in_inference_mode(step.operation, kwargs))
 
 
 def run(
@@ -124,25 +130,6 @@ def run(
         results = keras.tree.flatten(call(step, args, kwargs))
         values.update(zip(step.outputs, results, strict=True))
     return values
-
-
-def alias(operation: Any, name: str, **changes: Any) -> Any:
-    """A second operation object over the same variables and state, with another name and other attributes.
-
-    It follows training, since it holds the same variables; nothing in `operation` changes.
-    """
-    # `copy.copy` would go through Keras' serialisation and copy the variables, and attributes set in the usual way
-    # would be tracked as the layer's own.
-    other = object.__new__(type(operation))
-    other.__dict__.update(operation.__dict__, name=name, _inbound_nodes=[], _outbound_nodes=[], **changes)
-    other.__dict__["_twin_of"] = weakref.ref(original(operation))  # a plain reference would be saved with the twin
-    return other
-
-
-def original(operation: Any) -> Any:
-    """The caller's own operation that a twin was made from; any other operation as it is."""
-    reference = getattr(operation, "_twin_of", None)
-    return operation if reference is None else reference()
 
 
 class InferenceLayer(keras.layers.Layer):

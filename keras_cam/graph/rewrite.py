@@ -1,30 +1,34 @@
-"""Programs rewritten so that a head can be read: activations as steps of their own, custom layers opened."""
+"""Passes from program to program: activations as steps of their own, custom layers opened, a target at the end."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, ops
 
+from keras_cam.errors import InvalidOptionError
+from keras_cam.graph.keras_internals import alias, holds_layers
 from keras_cam.graph.operations import (
     LAST_ACTIVATIONS,
-    WITH_ACTIVATION,
+    Trait,
     activation_of,
+    has_trait,
     is_activation,
     is_known,
-    is_layer,
     passes_through,
 )
-from keras_cam.graph.program import Program, Slot, Step, alias
-from keras_cam.graph.trace import open_layer
+from keras_cam.graph.program import Program, Slot, Step
+from keras_cam.graph.trace import append, open_layer
+from keras_cam.targets import Target
 
 
 def split_last_activation(program: Program, output: int) -> tuple[Program, int, str]:
     """The program, the slot of the scores before the last activation, and that activation's name.
 
-    Where the activation is inline, the last layer is replaced by a linear twin and a step for the activation.
+    Where the activation is inline, the last layer is replaced by a linear alias and a step for the activation.
     """
     slot = output
     while (step := program.producer(slot)) is not None and len(step.inputs) == 1:
@@ -32,7 +36,7 @@ def split_last_activation(program: Program, output: int) -> tuple[Program, int, 
         if name in LAST_ACTIVATIONS:
             if is_activation(step.operation):
                 return program, step.inputs[0], name
-            if is_layer(step.operation, WITH_ACTIVATION):
+            if has_trait(step.operation, Trait.INLINE_ACTIVATION):
                 return (*_split_activation(program, step), name)
         if not passes_through(step.operation):
             break
@@ -40,10 +44,10 @@ def split_last_activation(program: Program, output: int) -> tuple[Program, int, 
     return program, output, "linear"
 
 
-def split_head_activations(program: Program, features: list[int], logits: int) -> Program:
-    """The program with every inline activation of the head as a step of its own."""
+def split_head_activations(program: Program, features: Sequence[int], logits: int) -> Program:
+    """The program with every inline activation between feature maps and logits as a step of its own."""
     for step in program.steps_between(features, logits):
-        if is_layer(step.operation, WITH_ACTIVATION) and activation_of(step.operation) != "linear":
+        if has_trait(step.operation, Trait.INLINE_ACTIVATION) and activation_of(step.operation) != "linear":
             program, _ = _split_activation(program, step)
     return program
 
@@ -58,12 +62,10 @@ def _split_activation(program: Program, step: Step) -> tuple[Program, int]:
     )
     activation = layers.Activation(layer.activation, dtype=layer.dtype_policy, name=f"{layer.name}_activation")
     apply = Step(activation, ((Slot(between),), {}), (between,), step.outputs, f"{step.path}_activation")
-    steps = tuple(new for old in program.steps for new in ((linear, apply) if old is step else (old,)))
-    specs = (*program.specs, program.specs[step.outputs[0]])
-    return dataclasses.replace(program, steps=steps, specs=specs), between
+    return program.with_step_replaced(step, (linear, apply), [program.specs[step.outputs[0]]]), between
 
 
-def open_first_unknown(program: Program, slots: list[int], logits: int) -> Program | None:
+def open_first_unknown(program: Program, slots: Sequence[int], logits: int) -> Program | None:
     """The program with one custom layer of the head, or the one that holds all the convolutions, taken apart."""
     head_slots = set(slots)
     for step in program.steps_between(slots, logits):
@@ -77,6 +79,43 @@ def open_first_unknown(program: Program, slots: list[int], logits: int) -> Progr
 
 def _is_composite(operation: Any) -> bool:
     """Whether an operation is a caller's layer made of layers."""
-    if not isinstance(operation, layers.Layer) or type(operation).__module__.startswith("keras."):
-        return False
-    return any(True for _ in operation._layers)
+    is_callers = isinstance(operation, layers.Layer) and not type(operation).__module__.startswith("keras.")
+    return is_callers and holds_layers(operation)
+
+
+def append_target(program: Program, target: Target, given: Any, activation: str, is_unit: bool) -> tuple[Program, int]:
+    """The program with a target at its end.
+
+    Args:
+        program: the model.
+        target: the target.
+        given: what the target reads, in a structure with `Slot` in place of tensors: the outputs or the logits.
+        activation: what makes probabilities of the logits.
+        is_unit: whether the logits are those of one sigmoid unit.
+
+    Returns:
+        `(program, slot)`: the slot of the target's scores.
+    """
+    if target.reads == "probabilities" and activation not in ("softmax", "sigmoid"):
+        raise InvalidOptionError(
+            f"target='probability' needs a model that gives probabilities. Received: model {program.name!r}, whose "
+            f"last activation is {activation!r}. Use target='logit', or compile the model with a loss of "
+            "from_logits=True."
+        )
+
+    def function(values: Any) -> Any:
+        values = keras.tree.map_structure(_at_least_float32, values)
+        if target.reads == "probabilities":
+            values = keras.activations.get(activation)(values)
+        if target.per_class and is_unit:
+            other_class = 1 - values if target.reads == "probabilities" else -values
+            values = ops.concatenate([other_class, values], axis=-1)
+        return target.function(values)
+
+    return append(program, target.name, function, given)
+
+
+def _at_least_float32(tensor: Any) -> Any:
+    """A tensor in which a mean over many pixels, and its gradient, are not rounded away."""
+    is_half = keras.backend.standardize_dtype(tensor.dtype) in ("float16", "bfloat16")
+    return ops.cast(tensor, "float32") if is_half else tensor

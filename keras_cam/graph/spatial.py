@@ -1,12 +1,13 @@
-"""What in a program has a place in the image: feature maps, their layout, and tokens that were a map once."""
+"""What in a program is spatial: feature maps, their layout, and tokens that were a map once."""
 
 from __future__ import annotations
 
 import math
+import weakref
 
 import keras
 
-from keras_cam.graph.operations import AVERAGE_POOLING, MAX_POOLING, POOLING_MATHS, REDUCTIONS, is_layer, is_operation
+from keras_cam.graph.operations import Trait, has_trait
 from keras_cam.graph.program import Program, Step, ancestors_of
 
 MOST_PREFIX_TOKENS = 8
@@ -24,7 +25,7 @@ def find_feature_slots(program: Program, target: int) -> list[int]:
     """
     found: set[int] = set()
     seen: set[int] = set()
-    placed = spatial_slots(program)
+    spatial = spatial_slots(program)
     stack = [target]
     while stack:
         slot = stack.pop()
@@ -32,31 +33,40 @@ def find_feature_slots(program: Program, target: int) -> list[int]:
             continue
         seen.add(slot)
         step = program.producer(slot)
-        if slot in placed:
+        if slot in spatial:
             found.add(_before_pooling(program, slot))
-        elif step is not None and is_layer(step.operation, AVERAGE_POOLING | MAX_POOLING):
+        elif step is not None and has_trait(step.operation, Trait.GLOBAL_AVERAGE, Trait.GLOBAL_MAXIMUM):
             found.update(step.inputs)
         elif step is not None:
             stack.extend(step.inputs)
     return sorted(found)
 
 
-def spatial_slots(program: Program) -> set[int]:
+_SPATIAL_SLOTS: weakref.WeakKeyDictionary[Program, frozenset[int]] = weakref.WeakKeyDictionary()
+
+
+def spatial_slots(program: Program) -> frozenset[int]:
     """The slots that have a place in the image: of a shape that has one, and no descendant of a place that was lost.
 
     A vector of pooled features that is reshaped to a row of groups has no place again, nor have the averages of the
     rows, in which the columns are gone.
     """
-    placed = {slot for slot in program.inputs if is_spatial(program, slot)}
+    if program not in _SPATIAL_SLOTS:
+        _SPATIAL_SLOTS[program] = _find_spatial_slots(program)
+    return _SPATIAL_SLOTS[program]
+
+
+def _find_spatial_slots(program: Program) -> frozenset[int]:
+    spatial = {slot for slot in program.inputs if is_spatial(program, slot)}
     lost: set[int] = set()
     for step in program.steps:
-        keeps = bool(placed.intersection(step.inputs)) and not _mixes_places(program, step)
+        keeps = bool(spatial.intersection(step.inputs)) and not _mixes_places(program, step)
         for slot in step.outputs:
-            if is_spatial(program, slot) and (keeps or not (placed | lost).intersection(step.inputs)):
-                placed.add(slot)
-            elif (placed | lost).intersection(step.inputs):
+            if is_spatial(program, slot) and (keeps or not (spatial | lost).intersection(step.inputs)):
+                spatial.add(slot)
+            elif (spatial | lost).intersection(step.inputs):
                 lost.add(slot)
-    return placed
+    return frozenset(spatial)
 
 
 def _mixes_places(program: Program, step: Step) -> bool:
@@ -69,7 +79,7 @@ def _mixes_places(program: Program, step: Step) -> bool:
     if type(step.operation).__name__ == "Reshape":
         cells = math.prod(length or 0 for length in spatial_shape(program, step.inputs[0]))  # 0: open
         return bool(cells) and after[1] not in (None, cells)
-    return is_operation(step.operation, REDUCTIONS)
+    return has_trait(step.operation, Trait.REDUCTION)
 
 
 def is_spatial(program: Program, slot: int) -> bool:
@@ -98,7 +108,7 @@ def channels_first(program: Program, slot: int) -> bool:
 def _before_pooling(program: Program, slot: int) -> int:
     """The map before what belongs to its pooling: a reshape to a row of tokens, the power of a generalised mean."""
     step = program.producer(slot)
-    while step is not None and is_operation(step.operation, POOLING_MATHS) and len(step.inputs) == 1:
+    while step is not None and has_trait(step.operation, Trait.POOLING_MATH) and len(step.inputs) == 1:
         slot, step = step.inputs[0], program.producer(step.inputs[0])
     return before_reshape(program, slot)
 

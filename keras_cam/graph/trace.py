@@ -10,6 +10,15 @@ import keras
 
 from keras_cam.errors import CAMError, InvalidOptionError, UnsupportedModelError
 from keras_cam.graph.hooks import example_of, split_by_recording
+from keras_cam.graph.keras_internals import (
+    holds_layers,
+    in_inference_mode,
+    nodes_in_order,
+    operation_of,
+    runs_its_graph,
+    structures_of,
+    without_keras_words,
+)
 from keras_cam.graph.program import Program, Slot, Step
 
 
@@ -29,8 +38,7 @@ def trace(model: keras.Model) -> Program:
     writer = _Writer()
     if runs_its_graph(model):
         inputs, outputs = list(model.inputs), list(model.outputs)
-        structure = model.inputs[0] if isinstance(model, keras.Sequential) else model._inputs_struct
-        output_structure = model.outputs[0] if isinstance(model, keras.Sequential) else model._outputs_struct
+        structure, output_structure = structures_of(model)
     else:
         structure = _inputs_of_subclassed(model)
         inputs = keras.tree.flatten(structure)
@@ -64,14 +72,13 @@ def open_layer(program: Program, step: Step) -> Program | None:
     try:
         outputs = keras.tree.flatten(record(step.operation, args, kwargs))
     except UnsupportedModelError:
-        return split_by_recording(program, step) if any(True for _ in step.operation._layers) else None
+        return split_by_recording(program, step) if holds_layers(step.operation) else None
     writer = _Writer(list(program.specs))
     slots = {id(tensor): slot for slot, tensor in fresh.items()}
     writer.visit(outputs, slots, step.path + "/")
     renamed = {slots[id(tensor)]: slot for tensor, slot in zip(outputs, step.outputs, strict=True)}
     inner = [new.renamed(renamed) for new in writer.steps]
-    steps = (new for old in program.steps for new in (inner if old is step else (old,)))
-    return dataclasses.replace(program, steps=tuple(steps), specs=tuple(writer.specs))
+    return program.with_step_replaced(step, inner, writer.specs[len(program.specs) :])
 
 
 def append(program: Program, name: str, function: Any, arguments: Any) -> tuple[Program, int]:
@@ -143,20 +150,17 @@ class Applied:
         except CAMError:
             raise
         except Exception as error:  # whatever the caller's code raises
-            failed: Any = InvalidOptionError(
+            failed = InvalidOptionError(
                 f"Target {self.name!r} failed on outputs {', '.join(str(tuple(one.shape)) for one in tensors)} of the "
                 f"model: {type(error).__name__}: {error}"
             )
-            failed._keras_call_info_injected = True  # else Keras puts words of its own around it
-            raise failed from error
+            raise without_keras_words(failed) from error
 
 
 def record(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a layer's own `call` on symbolic tensors, in inference mode, so that the layers in it become steps."""
-    if getattr(layer, "_call_has_training_arg", False):
-        kwargs = {**kwargs, "training": False}
     try:
-        outputs = layer.call(*args, **kwargs)
+        outputs = layer.call(*args, **in_inference_mode(layer, kwargs))
     except Exception as error:  # whatever the caller's code raises on a tensor without values
         raise UnsupportedModelError(
             f"{layer.name!r} ({type(layer).__name__}) cannot be taken apart: its call() does not run on symbolic "
@@ -173,9 +177,9 @@ def record(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def _holds_values(outputs: Any, arguments: Any) -> bool:
     """Whether recorded nodes hold tensors of values: what `call` made of its weights, say, as they were that moment."""
-    known = {id(tensor): None for tensor in keras.tree.flatten(arguments)}
+    known = map(id, keras.tree.flatten(arguments))
     tensors = (tensor for tensor in keras.tree.flatten(outputs) if isinstance(tensor, keras.KerasTensor))
-    nodes = _nodes_in_order(tensors, known)
+    nodes = nodes_in_order(tensors, known)
     return any(
         keras.ops.is_tensor(argument)
         for node in nodes
@@ -196,7 +200,7 @@ class _Writer:
 
     def visit(self, outputs: Iterable[Any], slots: dict[int, int], prefix: str) -> None:
         """Write the steps that make `outputs`, given the slots of known tensors by id; nested models are opened."""
-        for node in _nodes_in_order(outputs, slots):
+        for node in nodes_in_order(outputs, slots):
             operation, path = node.operation, prefix + node.operation.name
             if runs_its_graph(operation) and len(operation.inputs) == len(node.input_tensors):
                 arguments = (slots[id(tensor)] for tensor in node.input_tensors)
@@ -213,34 +217,6 @@ class _Writer:
             inputs = tuple(slots[id(tensor)] for tensor in node.input_tensors)
             outputs_of_step = tuple(slots[id(tensor)] for tensor in node.outputs)
             self.steps.append(Step(operation, node.arguments.convert(slot_of), inputs, outputs_of_step, path))
-
-
-def _nodes_in_order(outputs: Iterable[Any], known: Mapping[int, Any]) -> list[Any]:
-    """The nodes that make `outputs` from the tensors in `known` (by id), each after those it reads."""
-    order: list[Any] = []
-    seen: set[int] = set()
-    stack = [(tensor, False) for tensor in outputs]
-    while stack:
-        tensor, expanded = stack.pop()
-        if id(tensor) in known:
-            continue
-        history = tensor._keras_history
-        node = history.operation._inbound_nodes[history.node_index]
-        if expanded:
-            order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((tensor, True))
-            stack.extend((source, False) for source in node.input_tensors)
-    return order
-
-
-def runs_its_graph(operation: Any) -> bool:
-    """Whether an operation is a nested model that does nothing but run its own graph."""
-    if not isinstance(operation, keras.Model) or not getattr(operation, "outputs", None):
-        return False
-    kinds: list[Any] = [kind for kind in type(operation).__mro__ if kind.__name__ in ("Functional", "Sequential")]
-    return any(type(operation).call is kind.call for kind in kinds)
 
 
 def _recorded_model(model: Any, structure: Any, unsupported: UnsupportedModelError) -> Program:
@@ -278,7 +254,7 @@ def _output_names(model: Any, structure: Any) -> Iterable[str]:
     if isinstance(structure, dict):
         return (str(name) for name in sorted(structure))
     outputs = keras.tree.flatten(structure)
-    return (tensor._keras_history.operation.name for tensor in outputs)
+    return (operation_of(tensor).name for tensor in outputs)
 
 
 def _check_model(model: Any) -> None:

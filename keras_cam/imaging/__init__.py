@@ -3,7 +3,7 @@
 The names are imported here, not at first use, since some modules are called as their function is.
 """
 
-from keras_cam.imaging.boxes import Box, best_iou, find_boxes, find_contours, find_mask
+from keras_cam.imaging.boxes import Box, best_iou, find_boxes, find_contours, find_mask, find_segments
 from keras_cam.imaging.colormaps import COLORMAPS, SIGNED_COLORMAPS, colorize
 from keras_cam.imaging.display import to_display, value_range_of
 from keras_cam.imaging.fit import FITS, fit_image, placement, visible_region
@@ -35,6 +35,7 @@ __all__ = [
     "find_boxes",
     "find_contours",
     "find_mask",
+    "find_segments",
     "fit_image",
     "heat_shares",
     "limits_of",

@@ -67,6 +67,7 @@ class Box:
         Returns:
             0 (apart) to 1 (the same box).
         """
+        # Boxes that lie apart share nothing: neither width nor height is negative.
         box = as_box(other)
         width = min(self.right, box.right) - max(self.left, box.left)
         height = min(self.bottom, box.bottom) - max(self.top, box.top)
@@ -104,21 +105,31 @@ def as_boxes(boxes: Any) -> list[Box]:
     """The boxes of one picture: None, one box, or several as a list or an (n, 4) array."""
     if not isinstance(boxes, Box | Iterable | None):
         raise InvalidDataError(f"Boxes are one (left, top, right, bottom), or a list of these. Received: {boxes!r}.")
-    if boxes is None or len(several := [boxes] if isinstance(boxes, Box) else list(boxes)) == 0:
+    if boxes is None or len(entries := [boxes] if isinstance(boxes, Box) else list(boxes)) == 0:
         return []
-    if not isinstance(several[0], Box) and np.ndim(several[0]) == 0:
-        several = [boxes]
-    return [as_box(box) for box in several]
+    if not isinstance(entries[0], Box) and np.ndim(entries[0]) == 0:
+        entries = [boxes]  # four numbers: one box
+    return [as_box(box) for box in entries]
 
 
 def best_iou(boxes: Sequence[Box], truth: Any) -> float | None:
-    """The largest IoU of any of the boxes with any true one; 0.0 without boxes, None without truth.
+    """Give the largest IoU of any of the boxes with any true one.
+
+    Args:
+        boxes: what was found.
+        truth: what is true: None, a `Box`, (left, top, right, bottom), or a list or (n, 4) array of these.
+
+    Returns:
+        0 to 1; 0.0 without boxes, None without truth.
+
+    Raises:
+        InvalidDataError: a truth that is none of these.
 
     >>> best_iou([Box(0, 0, 4, 2)], [(2, 0, 6, 2), (0, 0, 4, 4)])
     0.5
     """
-    true = as_boxes(truth)
-    return max((box.iou(other) for box in boxes for other in true), default=0.0) if true else None
+    true_boxes = as_boxes(truth)
+    return max((box.iou(true) for box in boxes for true in true_boxes), default=0.0) if true_boxes else None
 
 
 def find_boxes(heatmap: Any, threshold: float = 0.2, *, largest: bool = True) -> list[Box]:
@@ -142,14 +153,15 @@ def find_boxes(heatmap: Any, threshold: float = 0.2, *, largest: bool = True) ->
     >>> find_boxes([[0, 0, 0, 10], [0, 5, 0, 0], [0, 0, 5, 0]])
     [Box(left=1, top=1, right=3, bottom=3, score=0.5)]
     """
-    heat, parts = _parts(heatmap, threshold, largest)
+    heat, parts = _hot_parts(heatmap, threshold, largest)
     peak = float(heat.max())
-    found = []
+    # Hotness is looked up within the part alone, not in all of its box.
+    boxes = []
     for part, (left, top) in parts:
         height, width = part.shape
         hottest = float(heat[top : top + height, left : left + width][part].max())
-        found.append(Box(left, top, left + width, top + height, hottest / peak))
-    return found
+        boxes.append(Box(left, top, left + width, top + height, hottest / peak))
+    return boxes
 
 
 def find_contours(heatmap: Any, threshold: float = 0.2, *, largest: bool = True) -> list[np.ndarray]:
@@ -172,7 +184,8 @@ def find_contours(heatmap: Any, threshold: float = 0.2, *, largest: bool = True)
     [[1, 1], [1, 2], [2, 2], [2, 1]]
     """
     contours = []
-    for part, corner in _parts(heatmap, threshold, largest)[1]:
+    for part, corner in _hot_parts(heatmap, threshold, largest)[1]:
+        # A connected part has one outer outline; it was cut out, so that its corner is added again.
         outlines, _ = cv2.findContours(part.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         contours.append(np.asarray(outlines[0], np.int32).reshape(-1, 2) + np.array(corner, np.int32))
     return contours
@@ -196,7 +209,7 @@ def find_mask(heatmap: Any, threshold: float = 0.2, *, largest: bool = True) -> 
     >>> find_mask([[1.0, 0.0, 0.5], [0.0, 0.0, 0.5]]).tolist()
     [[False, False, True], [False, False, True]]
     """
-    heat, parts = _parts(heatmap, threshold, largest)
+    heat, parts = _hot_parts(heatmap, threshold, largest)
     mask = np.zeros(heat.shape, bool)
     for part, (left, top) in parts:
         mask[top : top + part.shape[0], left : left + part.shape[1]] |= part
@@ -222,17 +235,18 @@ def find_segments(heatmap: Any, threshold: float = 0.2, *, largest: bool = True)
     >>> find_segments([[0, 0, 1], [0, 1, 1]])
     [{'size': [2, 3], 'counts': [3, 3]}]
     """
-    heat, parts = _parts(heatmap, threshold, largest)
+    heat, parts = _hot_parts(heatmap, threshold, largest)
     segments = []
     for part, (left, top) in parts:
         mask = np.zeros(heat.shape, bool)
         mask[top : top + part.shape[0], left : left + part.shape[1]] = part
+        # COCO reads down the columns, and begins with a run of what is out, which may be empty.
         changes = np.flatnonzero(np.diff(mask.ravel(order="F"), prepend=False))
         segments.append({"size": [*mask.shape], "counts": np.diff(changes, prepend=0, append=mask.size).tolist()})
     return segments
 
 
-def _parts(
+def _hot_parts(
     heatmap: Any, threshold: float, largest: bool
 ) -> tuple[np.ndarray, list[tuple[np.ndarray, tuple[int, int]]]]:
     """The map, and its connected parts, the largest first: pixels (bool, cut out) and (left, top) of each."""
@@ -243,9 +257,12 @@ def _parts(
         raise InvalidOptionError(
             f"threshold is a share of the map's maximum, in [0, 1): 0.2 in CAM's paper. Received: {threshold!r}."
         )
+    # What is hot, the peak among it however the threshold was rounded.
     peak = max(float(heat.max()), 0.0)
-    hot = (heat > np.float32(peak * threshold)) | ((heat == peak) & (heat > 0))  # the peak, however that was rounded
+    hot = (heat > np.float32(peak * threshold)) | ((heat == peak) & (heat > 0))
+    # Its connected parts: label 0 is what is not hot.
     _, labels, stats, _ = cv2.connectedComponentsWithStats(hot.astype(np.uint8), connectivity=8)
+    # The largest first, of equal ones the first in reading order.
     order = 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")
     parts = []
     for label in order[: 1 if largest else None]:

@@ -52,11 +52,13 @@ def colors_of(heat: np.ndarray, colormap: str | None, *, signed: bool) -> np.nda
     if colormap is None:
         colormap = DEFAULT_SIGNED_COLORMAP if signed else DEFAULT_COLORMAP
     one_of("colormap of a signed map" if signed else "colormap", colormap, known)
+    # Signed: 511 colours between the five anchors, zero in the middle, looked up by 255 times the heat.
     if signed:
         anchors = np.array(SIGNED_COLORMAPS[colormap])
         levels = np.linspace(-1, 1, 511)
         table = np.stack([np.interp(levels, np.linspace(-1, 1, 5), channel) for channel in anchors.T], axis=-1)
         return np.take(np.rint(table).astype(np.uint8), np.rint(heat * 255).astype(np.int16) + 255, axis=0)
+    # Else one of OpenCV's tables of 256 colours, which are BGR.
     shades = cv2.convertScaleAbs(heat, alpha=255)
     return cv2.cvtColor(cv2.applyColorMap(shades, COLORMAPS[colormap]), cv2.COLOR_BGR2RGB)
 
@@ -66,11 +68,13 @@ def checked_heat(heatmap: Any, *, signed: bool = False) -> np.ndarray:
     heat = checked_maps(heatmap)
     if heat.ndim != 2:
         raise InvalidImageError(f"A heat map has shape (height, width). Received: shape {heat.shape}. Pick one map.")
+    # A little over the ends is rounding, and clipped; more is a map that was never scaled.
     lowest, low, high = (-1 if signed else 0), float(heat.min()), float(heat.max())
     if low < lowest - 1e-3 or high > 1 + 1e-3:
-        hint = "" if signed else ", or pass signed=True for one in [-1, 1]" if low >= -1.001 and high <= 1.001 else ""
+        may_be_signed = not signed and low >= -1.001 and high <= 1.001
+        hint = ", or pass signed=True for one in [-1, 1]" if may_be_signed else ""
         raise InvalidImageError(
             f"A {'signed ' if signed else ''}heat map lies in [{lowest}, 1]. Received: values from {low:g} to "
-            f"{high:g}. Scale it first with keras_cam.imaging.normalize.normalize{hint}."
+            f"{high:g}. Scale it first with keras_cam.imaging.normalize{hint}."
         )
     return heat if lowest <= low and high <= 1 else heat.clip(lowest, 1)

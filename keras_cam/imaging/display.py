@@ -25,10 +25,16 @@ def value_range_of(images: Images) -> tuple[float, float]:
     that holds every value, with 0.05 to spare on each side. Where none does: the smallest and the largest value. A
     `value_range` argument overrides the rule wherever there is one.
 
+    Args:
+        images: arrays of any shape, or a batch of them as one array.
+
+    Returns:
+        (black, white).
+
     >>> value_range_of([np.array([[[0.2]]]), np.array([[[-0.7]]])])
     (-1.0, 1.0)
     """
-    return extremes_of(images).value_range
+    return ValueRange.of(images).black_and_white
 
 
 class ValueRange(NamedTuple):
@@ -38,26 +44,27 @@ class ValueRange(NamedTuple):
     high: float
     any_integers: bool
 
+    @classmethod
+    def of(cls, images: Images) -> ValueRange:
+        """Of all images together; of bytes what there can be."""
+        parts = [images] if isinstance(images, np.ndarray) else images
+        if all(part.dtype == np.uint8 for part in parts):
+            return cls(0.0, 255.0, True)  # whatever they are, this is their range: no look at the pixels
+        any_integers = any(np.issubdtype(part.dtype, np.integer) for part in parts)
+        return cls(min(float(part.min()) for part in parts), max(float(part.max()) for part in parts), any_integers)
+
     def __or__(self, other: ValueRange) -> ValueRange:
         """Of both together."""
         return ValueRange(min(self.low, other.low), max(self.high, other.high), self.any_integers or other.any_integers)
 
     @property
-    def value_range(self) -> tuple[float, float]:
+    def black_and_white(self) -> tuple[float, float]:
         """Which values are black and white, as `value_range_of` says."""
         for black, white in COMMON_RANGES[-1:] if self.any_integers else COMMON_RANGES:
             if black - RANGE_SLACK <= self.low and self.high <= white + RANGE_SLACK:
                 return black, white
+        # No common range holds them. A constant image has one end only: zero is made the other.
         return (self.low, self.high) if self.low < self.high else (min(self.low, 0.0), max(self.high, 0.0))
-
-
-def extremes_of(images: Images) -> ValueRange:
-    """The lowest and the highest value of all images; of bytes those that there can be."""
-    parts = [images] if isinstance(images, np.ndarray) else images
-    if all(part.dtype == np.uint8 for part in parts):
-        return ValueRange(0.0, 255.0, True)  # whatever they are, this is their range
-    any_integers = any(np.issubdtype(part.dtype, np.integer) for part in parts)
-    return ValueRange(min(float(part.min()) for part in parts), max(float(part.max()) for part in parts), any_integers)
 
 
 def to_display(image: np.ndarray, value_range: Any, *, lies_within: bool = False, copy: bool = True) -> np.ndarray:
@@ -83,8 +90,9 @@ def to_display(image: np.ndarray, value_range: Any, *, lies_within: bool = False
     if image.dtype == np.uint8 and (low, high) == (0, 255):
         return np.array(image) if copy else image
     scale = 255 / (high - low)
-    lines = image.astype(image.dtype if image.dtype in (np.float32, np.float64) else np.float64, copy=False)
-    flat = (lines if lies_within else np.clip(lines, low, high)).reshape(-1, image.shape[-2] * 3)
+    # Clipped before it is scaled: OpenCV wraps products that are too large for an integer.
+    floats = image.astype(image.dtype if image.dtype in (np.float32, np.float64) else np.float64, copy=False)
+    flat = (floats if lies_within else np.clip(floats, low, high)).reshape(-1, image.shape[-2] * 3)
     # One pass for scale, shift and rounding; the second picture, with a weight of 0, is a formality.
     return cv2.addWeighted(flat, scale, flat, 0, -low * scale, dtype=cv2.CV_8U).reshape(image.shape)
 
@@ -93,35 +101,36 @@ class DisplayImages(NamedTuple):
     """What to draw on: pictures, and the values that they were made from where their range was found in these."""
 
     pictures: tuple[np.ndarray, ...]
-    extremes: ValueRange | None = None
+    value_range: ValueRange | None = None
 
 
-def shown(images: Images, value_range: tuple[float, float] | None) -> DisplayImages:
+def make_display_images(images: Images, value_range: tuple[float, float] | None) -> DisplayImages:
     """Make the pictures to show of several, by the value range given, or by the one that the rule finds."""
-    extremes = None if value_range is not None else extremes_of(images)
-    limits, lies_within = (value_range, False) if extremes is None else (extremes.value_range, True)
+    measured = None if value_range is not None else ValueRange.of(images)
+    # What a range was measured of lies within it, and need not be clipped.
+    limits, lies_within = (value_range, False) if measured is None else (measured.black_and_white, True)
     if isinstance(images, np.ndarray):
-        return DisplayImages(tuple(to_display(images, limits, lies_within=lies_within)), extremes)
-    return DisplayImages(tuple(to_display(image, limits, lies_within=lies_within) for image in images), extremes)
+        return DisplayImages(tuple(to_display(images, limits, lies_within=lies_within)), measured)
+    return DisplayImages(tuple(to_display(image, limits, lies_within=lies_within) for image in images), measured)
 
 
-def show_together(parts: Sequence[DisplayImages]) -> tuple[np.ndarray, ...]:
+def merge_display_images(parts: Sequence[DisplayImages]) -> tuple[np.ndarray, ...]:
     """The pictures of all parts; where the rule found other ranges in some, all by the one that holds every value.
 
-    >>> dark, bright = shown(np.full((1, 1, 1, 1), 0.5), None), shown(np.full((1, 1, 1, 1), -1.0), None)
-    >>> [picture[0, 0, 0].item() for picture in show_together([dark, bright])]
+    >>> dark, bright = (make_display_images(np.full((1, 1, 1, 1), value), None) for value in (0.5, -1.0))
+    >>> [picture[0, 0, 0].item() for picture in merge_display_images([dark, bright])]
     [192, 0]
     """
-    extremes = [part.extremes for part in parts if part.extremes is not None]
-    together: list[np.ndarray] = []
-    for pictures, own in parts:
-        limits = own and reduce(or_, extremes).value_range
-        if own is not None and own.value_range != limits:
-            shades = to_display(np.linspace(*own.value_range, 256).reshape(1, 256, 1), limits)[0, :, 0]
-            together += [shades[picture] for picture in pictures]
-        else:
-            together += pictures
-    return tuple(together)
+    measured = [part.value_range for part in parts if part.value_range is not None]
+    limits = reduce(or_, measured).black_and_white if measured else None
+    merged: list[np.ndarray] = []
+    for pictures, value_range in parts:
+        if value_range is None or value_range.black_and_white == limits:
+            merged += pictures
+        else:  # made by a narrower range: each of the 256 shades is looked up in the common one
+            shades = to_display(np.linspace(*value_range.black_and_white, 256).reshape(1, 256, 1), limits)[0, :, 0]
+            merged += [shades[picture] for picture in pictures]
+    return tuple(merged)
 
 
 def checked_picture(picture: Any) -> np.ndarray:
@@ -130,6 +139,6 @@ def checked_picture(picture: Any) -> np.ndarray:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3 or array.size == 0:
         raise InvalidImageError(
             f"A picture to draw on is uint8 RGB of shape (height, width, 3). Received: dtype {array.dtype}, "
-            f"shape {array.shape}. keras_cam.imaging.display.to_display makes one."
+            f"shape {array.shape}. keras_cam.imaging.to_display makes one."
         )
     return array

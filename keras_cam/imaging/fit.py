@@ -26,23 +26,26 @@ def fit_image(image: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
     Raises:
         InvalidOptionError: an unknown fit.
 
-    >>> fitted(np.ones((2, 4, 1)), (2, 2), "crop").shape, fitted(np.ones((2, 4, 1)), (2, 2), "pad")[..., 0].tolist()
-    ((2, 2, 1), [[1.0, 1.0], [0.0, 0.0]])
+    >>> fit_image(np.ones((2, 4, 1)), (2, 2), "crop").shape
+    (2, 2, 1)
+    >>> fit_image(np.ones((2, 4, 1)), (2, 2), "pad")[..., 0].tolist()
+    [[1.0, 1.0], [0.0, 0.0]]
     """
     one_of("fit", fit, FITS)
     if fit == "stretch":
         return resize(image, size)
     scaled = resize(image, _scaled_size(image.shape[:2], size, fit))
-    top, left = _first(scaled.shape[:2], size)
+    top, left = _frame_start(scaled.shape[:2], size)
     if fit == "crop":
         return scaled[top : top + size[0], left : left + size[1]]
+    # Padding: the frame begins outside of the picture, so that top and left are negative.
     framed = np.zeros((*size, *image.shape[2:]), image.dtype)
     framed[-top : -top + scaled.shape[0], -left : -left + scaled.shape[1]] = scaled
     return framed
 
 
 def placement(picture: tuple[int, int], size: tuple[int, int], fit: str) -> tuple[tuple[float, float], ...]:
-    """Where the pixels of a fitted frame lie in the picture.
+    """Say where the pixels of a fitted frame lie in the picture.
 
     Args:
         picture: (height, width) of the picture.
@@ -53,17 +56,36 @@ def placement(picture: tuple[int, int], size: tuple[int, int], fit: str) -> tupl
         (scale, shift) for rows and for columns: a point x of the frame, measured from its edge in pixels, is the point
         `scale * x + shift` of the picture, measured from its edge.
 
+    Raises:
+        InvalidOptionError: an unknown fit.
+
     >>> placement((100, 200), (50, 50), "crop")
     ((2.0, 0.0), (2.0, 50.0))
     """
     scaled = _scaled_size(picture, size, one_of("fit", fit, FITS))
-    first = (0, 0) if fit == "stretch" else _first(scaled, size)
-    scales = [length / other for length, other in zip(picture, scaled, strict=True)]
-    return tuple((scale, scale * start) for scale, start in zip(scales, first, strict=True))
+    starts = (0, 0) if fit == "stretch" else _frame_start(scaled, size)
+    scales = [length / scaled_length for length, scaled_length in zip(picture, scaled, strict=True)]
+    return tuple((scale, scale * start) for scale, start in zip(scales, starts, strict=True))
 
 
 def visible_region(picture: tuple[int, int], size: tuple[int, int], fit: str) -> tuple[slice, slice]:
-    """The rows and columns of a picture that a model was fed: all of it, unless it was cropped."""
+    """Say which part of a picture a model was fed: all of it, unless it was cropped.
+
+    Args:
+        picture: (height, width) of the picture.
+        size: (height, width) of the frame that it was brought to.
+        fit: as for `fit_image`.
+
+    Returns:
+        The rows and the columns.
+
+    Raises:
+        InvalidOptionError: an unknown fit.
+
+    >>> visible_region((100, 200), (50, 50), "crop")
+    (slice(0, 100, None), slice(50, 150, None))
+    """
+    # The frame's edges in the picture, to the nearest pixel.
     spans = [
         slice(max(0, round(shift)), min(length, round(shift + scale * frame)))
         for (scale, shift), length, frame in zip(placement(picture, size, fit), picture, size, strict=True)
@@ -72,18 +94,20 @@ def visible_region(picture: tuple[int, int], size: tuple[int, int], fit: str) ->
 
 
 def _scaled_size(picture: tuple[int, int], size: tuple[int, int], fit: str) -> tuple[int, int]:
+    """What a picture is resized to before it is cut or padded."""
     if fit == "stretch":
         return size
+    # One scale for both axes, so that proportions stay.
     ratios = [frame / length for frame, length in zip(size, picture, strict=True)]
-    scale = max(ratios) if fit == "crop" else min(ratios)
+    scale = max(ratios) if fit == "crop" else min(ratios)  # to cover the frame, or to lie within it
     height, width = (max(1, round(length * scale)) for length in picture)
     return height, width
 
 
-def _first(scaled: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+def _frame_start(scaled: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
     """Where in the scaled picture the frame begins; negative where it begins outside."""
-    tops = [
-        (length - frame) // 2 if length >= frame else -((frame - length) // 2)
+    starts = [
+        (length - frame) // 2 if length >= frame else -((frame - length) // 2)  # rounded towards zero on both sides
         for length, frame in zip(scaled, size, strict=True)
     ]
-    return tops[0], tops[1]
+    return starts[0], starts[1]

@@ -43,6 +43,7 @@ def load_images(images: Any) -> tuple[Images, bool]:
     >>> len(arrays), single
     (2, False)
     """
+    # Several images in a list are loaded one by one.
     if isinstance(images, list | tuple):
         if not images:
             raise InvalidImageError(f"No image given. Received: an empty {type(images).__name__}. Give {MIXED_TYPES}.")
@@ -52,6 +53,7 @@ def load_images(images: Any) -> tuple[Images, bool]:
     array = _as_array(images, "the image")
     if array.ndim != 4:
         return [_checked(array, "the image")], True
+    # A batch is checked as a whole; the images are looked at one by one only to name the one that is amiss.
     if len(array) == 0:
         raise InvalidImageError(f"No image given. Received: a batch of shape {array.shape}. Give {MIXED_TYPES}.")
     _in_shape(array[0], "image 0")
@@ -84,16 +86,26 @@ def to_input(images: Images, *, channels: int | None = None) -> Images:
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a (height, width) or (height, width, channels) array to `size` = (height, width).
+    """Resize a picture: axes that shrink are averaged, those that grow interpolated linearly.
 
-    An axis that shrinks is averaged over the pixels it covers, then one that grows is interpolated linearly, with
-    pixel centres at half-integers. A new array, except that one of the asked size is returned as it is.
+    Pixels are averaged over the area that they cover, and interpolated between their centres, at half-integers.
+
+    Args:
+        image: (height, width) or (height, width, channels), of any real type that OpenCV resizes.
+        size: (height, width) wanted.
+
+    Returns:
+        A new array; one that has this size already is given back as it is.
+
+    Raises:
+        InvalidOptionError: `size` is not two positive whole numbers.
 
     >>> resize(np.array([[0.0, 1.0]]), (1, 4)).tolist()
     [[0.0, 0.25, 0.75, 1.0]]
     """
     height, width = image.shape[:2]
     wanted = checked_size(size)
+    # First the axes that shrink, then those that grow: OpenCV has no one interpolation for both.
     smaller = (min(height, wanted[0]), min(width, wanted[1]))
     resized = image
     if smaller != (height, width):
@@ -131,6 +143,7 @@ def _read_file(path: str | os.PathLike[str]) -> np.ndarray:
 def _from_pil(image: PIL.Image.Image) -> np.ndarray:
     """Upright pixels: gray stays one channel, 16-bit gray is brought to 8 bits, all else becomes RGB."""
     image = PIL.ImageOps.exif_transpose(image)
+    # Modes of one number a pixel: 16 bits, floats, gray.
     if image.mode.startswith("I"):
         return np.rint(np.asarray(image).clip(0, 65535) / 257).astype(np.uint8)
     if image.mode == "F":
@@ -138,7 +151,7 @@ def _from_pil(image: PIL.Image.Image) -> np.ndarray:
     if image.mode in ("1", "L", "LA", "La"):
         return np.asarray(image.convert("L"))
     if image.mode == "P":
-        image = image.convert("RGBA")
+        image = image.convert("RGBA")  # a palette may hold transparency, which RGB alone would warn of
     return np.asarray(image.convert("RGB"))
 
 
@@ -147,6 +160,7 @@ def _as_array(image: Any, name: str) -> np.ndarray:
     if isinstance(image, list | tuple) or not (hasattr(image, "__array__") or hasattr(image, "numpy")):
         raise InvalidImageError(f"An image is {MIXED_TYPES}. Received for {name}: {type(image).__name__}.")
     array = to_numpy(image)
+    # Types that OpenCV and NumPy's arithmetic take badly.
     if array.dtype == bool or array.dtype.name == "bfloat16":
         return array.astype(np.float32)
     if array.dtype.kind not in "iuf":
@@ -176,6 +190,7 @@ def _in_shape(array: np.ndarray, name: str) -> np.ndarray:
         )
     if 0 in image.shape:
         raise InvalidImageError(f"An image needs at least one pixel. Received for {name}: shape {array.shape}.")
+    # What is wrong is guessed by where the channels seem to be.
     if image.shape[-1] not in (1, 3, 4):
         hint = "A batch of gray images has shape (N, height, width, 1): use images[..., np.newaxis]."
         if image.shape[0] in (1, 3, 4):

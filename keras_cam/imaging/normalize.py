@@ -47,13 +47,21 @@ def scaled(
 ) -> np.ndarray:
     """As `normalize`, of float32 maps that are finite; `out`, which may be the maps, is used where that can be."""
     low, high = _limits_of(maps, mode, signed)
+    # Where zero stays zero, one clip and one division do, in place.
     if signed or not low.any():
         low, high = low.astype(np.float32), high.astype(np.float32)
         shares = np.clip(maps, low, high, out=out)
         return np.divide(shares, np.where(high > 0, high, 1), out=shares)  # where there is nothing to draw: zeros
-    wide = np.subtract(maps, low, dtype=np.float64)  # the span of a float32 map may not fit in float32
+    # Else zero moves; the span of a float32 map may not fit in float32.
+    wide = np.subtract(maps, low, dtype=np.float64)
     shares = np.divide(wide, high - low, out=np.zeros_like(wide), where=high > low)
     return np.clip(shares, 0, 1).astype(np.float32)
+
+
+def scaled_to_limits(maps: Any, limits: tuple[float, float], *, signed: bool) -> np.ndarray:
+    """As `normalize` by the limits of a colour bar; where these are equal there is nothing to draw: zeros."""
+    low, high = limits
+    return normalize(maps, limits, signed=signed) if high > low else np.zeros(np.shape(maps), np.float32)
 
 
 def limits_of(
@@ -81,6 +89,8 @@ def limits_of(
 
 
 def _limits_of(maps: np.ndarray, mode: str | tuple[float, float], signed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """As `limits_of`, of maps that have been checked."""
+    # A range holds for all maps; signed, the larger of its ends holds on both sides.
     if not isinstance(mode, str):
         low, high = (np.full((*maps.shape[:-2], 1, 1), end) for end in checked_range(mode, "A range to normalize by"))
         largest = np.maximum(np.abs(low), np.abs(high))
@@ -91,6 +101,7 @@ def _limits_of(maps: np.ndarray, mode: str | tuple[float, float], signed: bool) 
             "normalize='minmax' would move zero, which signed maps keep. Received: signed=True with it. "
             "Use normalize='image', 'batch' or a range."
         )
+    # A word asks the maps themselves; signed, for their magnitudes.
     low, high = NORMALIZATIONS[mode](np.abs(maps) if signed else maps)
     return (-high, high) if signed else (low, high)
 
@@ -105,12 +116,13 @@ def common_mode(
     """
     if mode != "batch":
         return mode
-    highest = max(float(limits_of(each, "batch", signed=signed)[1].max(initial=0)) for each in maps)
-    return (0.0, highest) if highest > 0 else "image"
+    highest = max(float(limits_of(stack, "batch", signed=signed)[1].max(initial=0)) for stack in maps)
+    return (0.0, highest) if highest > 0 else "image"  # no range ends at zero; "image" leaves such maps empty too
 
 
 def checked_maps(maps: Any, rank: int = 2) -> np.ndarray:
     """Give maps of `rank` spatial axes back as float32 (..., h, w), or say why they cannot be drawn."""
+    # What comes in as float32 is not copied.
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is reported below
         array = np.asarray(maps, dtype=np.float32)
     if array.ndim < rank or 0 in array.shape[-rank:]:
@@ -142,4 +154,5 @@ def _own_ends(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
+# Each gives what becomes 0 and what becomes 1, (..., 1, 1).
 NORMALIZATIONS = {"image": _own_maximum, "batch": _batch_maximum, "minmax": _own_ends}

@@ -23,6 +23,7 @@ def heat_shares(maps: np.ndarray) -> np.ndarray:
     >>> heat_shares(np.array([[-5.0, 1.0], [3.0, 0.0]])).tolist()
     [[0.0, 0.25], [0.75, 0.0]]
     """
+    # In float64, for a map of many cells has shares that float32 would round.
     heat = np.maximum(maps, 0).astype(np.float64)
     total = heat.sum(axis=(-2, -1), keepdims=True)
     return np.divide(heat, total, out=np.full_like(heat, np.nan), where=total > 0)
@@ -40,6 +41,7 @@ def concentration(shares: np.ndarray) -> np.ndarray:
     >>> concentration(heat_shares(np.eye(2))).item()  # half of the heat in a quarter of the picture
     0.5
     """
+    # The hottest cells first, until half of the heat is reached; the last of them counts in part.
     cells = -np.sort(-shares.reshape(*shares.shape[:-2], -1), axis=-1)
     before = np.cumsum(cells, axis=-1) - cells
     needed = np.divide(np.clip(0.5 - before, 0, cells), cells, out=np.zeros_like(cells), where=cells > 0)
@@ -93,9 +95,10 @@ def agreement(shares: np.ndarray) -> float:
     >>> agreement(heat_shares(np.array([[[1.0, 1.0]], [[1.0, 0.0]]])))
     0.5
     """
-    some = shares[~np.isnan(shares).any(axis=(-2, -1))].reshape(-1, shares[0].size)
-    pairs = [np.minimum(one, other).sum() for index, one in enumerate(some) for other in some[:index]]
-    return float(np.mean(pairs)) if pairs else float("nan")
+    # Each pair once; maps without heat have no place to agree on.
+    known = shares[~np.isnan(shares).any(axis=(-2, -1))].reshape(-1, shares[0].size)
+    common = [np.minimum(first, second).sum() for index, first in enumerate(known) for second in known[:index]]
+    return float(np.mean(common)) if common else float("nan")
 
 
 def moved_share(before: np.ndarray, now: np.ndarray) -> np.ndarray:
@@ -116,5 +119,6 @@ def moved_share(before: np.ndarray, now: np.ndarray) -> np.ndarray:
 
 def _inside(cells: int, border: float) -> np.ndarray:
     """The share of each of `cells` equal cells that lies inside a border, along one side of the picture."""
+    # What of a cell lies in the border has both of its edges at the same place, once they are clipped.
     edges = np.linspace(0, 1, cells + 1).clip(border, 1 - border)
     return np.diff(edges) * cells

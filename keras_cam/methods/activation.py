@@ -40,7 +40,7 @@ def eigen_cam(view: View) -> Tensor:
     """
     features = view.features
     maps = first_component(features)
-    maps = _towards(maps, ops.ones_like(maps))
+    maps = _turned_towards(maps, ops.ones_like(maps))
     count = ops.shape(view.class_indices)[1]
     return ops.repeat(ops.expand_dims(maps, 1), count, axis=1)
 
@@ -57,10 +57,10 @@ def eigen_grad_cam(view: View) -> Tensor:
         (N, C, *grid).
     """
     products = view.gradients(per_cell=False) * ops.expand_dims(view.features, 1)
-    rest = [ops.shape(products)[axis] for axis in range(2, len(products.shape) - 1)]
-    flat = ops.reshape(products, (-1, *rest, products.shape[-1]))
-    maps = _towards(first_component(flat), ops.sum(flat, axis=-1))
-    return ops.reshape(maps, (-1, ops.shape(view.class_indices)[1], *rest))
+    grid = ops.shape(products)[2:-1]
+    flat = ops.reshape(products, (-1, *grid, products.shape[-1]))  # images and classes in one axis
+    maps = _turned_towards(first_component(flat), ops.sum(flat, axis=-1))
+    return ops.reshape(maps, (-1, ops.shape(view.class_indices)[1], *grid))
 
 
 def random_cam(view: View, *, seed: int = 0) -> Tensor:
@@ -76,6 +76,7 @@ def random_cam(view: View, *, seed: int = 0) -> Tensor:
         (N, C, *grid).
     """
     seed = whole_number("seed", seed, 0)
+    # One row for each class of the model, of which the chosen ones are taken.
     shape = (view.all_scores.shape[-1], view.features.shape[-1])
     weights = keras.random.uniform(shape, -1.0, 1.0, dtype="float32", seed=seed)
     return weighted(view.features, ops.take(weights, view.class_indices, axis=0))
@@ -83,13 +84,16 @@ def random_cam(view: View, *, seed: int = 0) -> Tensor:
 
 def first_component(features: Tensor) -> Tensor:
     """Features (M, *grid, K) as positions x channels, projected on their first right singular vector, (M, *grid)."""
-    grid = [ops.shape(features)[axis] for axis in range(1, len(features.shape) - 1)]
+    images, *grid, _ = ops.shape(features)
     channels = features.shape[-1]
-    matrix = ops.reshape(features, (ops.shape(features)[0], -1, channels))
+    matrix = ops.reshape(features, (images, -1, channels))
+    # Scaled to 1 before they are squared, so that neither large nor small features are lost.
     largest = ops.max(ops.abs(matrix), axis=(1, 2), keepdims=True)
     scaled = matrix / ops.where(largest > 0, largest, ops.ones_like(largest))
+    # Eigenvectors of the smaller of the two symmetric matrices, positions x positions or channels x channels.
     known = None not in features.shape[1:-1]
-    if known and math.prod(features.shape[1:-1]) <= channels:  # the smaller of the two symmetric matrices
+    if known and math.prod(features.shape[1:-1]) <= channels:
+        # The projection is the eigenvector itself, as long as the singular value.
         values, vectors = ops.linalg.eigh(ops.matmul(scaled, ops.swapaxes(scaled, 1, 2)))
         lengths = ops.sqrt(ops.maximum(values[:, -1], 0.0))
         maps = vectors[:, :, -1] * lengths[:, None] * largest[:, :, 0]
@@ -99,8 +103,8 @@ def first_component(features: Tensor) -> Tensor:
     return ops.reshape(maps, (-1, *grid))
 
 
-def _towards(maps: Tensor, guide: Tensor) -> Tensor:
-    """Maps (M, *grid), each turned so that it agrees with its guide."""
+def _turned_towards(maps: Tensor, guide: Tensor) -> Tensor:
+    """Maps (M, *grid), each turned so that it agrees with its guide: the sign of a principal direction is open."""
     axes = tuple(range(1, len(maps.shape)))
     agreement = ops.sum(maps * guide, axis=axes, keepdims=True)
     return ops.where(agreement < 0, -maps, maps)

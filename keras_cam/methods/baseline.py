@@ -28,9 +28,11 @@ def empty_image(baseline: Any, images: Any) -> np.ndarray:
         array = to_numpy(baseline)
     except ValueError:  # lists of different lengths
         array = np.empty(0, object)
-    if array.ndim == len(size) + 1 and len(array) == 1:
+    if array.ndim == len(size) + 1 and len(array) == 1:  # with its batch axis
         array = array[0]
-    fits = array.ndim <= len(size) and all(one in (1, size[-axis]) for axis, one in enumerate(array.shape[::-1], 1))
+    # As NumPy broadcasts: the last axes against each other, and each as long as the image's or 1.
+    pairs = zip(array.shape[::-1], size[::-1], strict=False)
+    fits = array.ndim <= len(size) and all(length in (1, wanted) for length, wanted in pairs)
     if array.dtype.kind not in "iuf" or not fits or not np.isfinite(array).all():
         received = f"an array {array.shape}" if array.dtype.kind in "iuf" and array.ndim else repr(baseline)
         raise InvalidOptionError(

@@ -63,14 +63,15 @@ def smooth_grad_cam_plus_plus(view: View, *, samples: int = 25, noise: float = 0
     Returns:
         (N, C, *grid).
     """
+    # Means of the gradients' powers, (N, C, *grid, K).
     first: Any = 0.0
     second: Any = 0.0
     third: Any = 0.0
     for images in noisy_images(view, samples, noise, seed):
         gradients = view.at(images).gradients(per_cell=False)
         first, second, third = first + gradients, second + gradients**2, third + gradients**3
-    count = float(samples)
-    return weighted(view.features, _plus_plus(view.features, second / count, third / count, first / count))
+    first, second, third = (power / float(samples) for power in (first, second, third))
+    return weighted(view.features, _plus_plus(view.features, second, third, first))
 
 
 def hires_cam(view: View) -> Tensor:
@@ -109,6 +110,7 @@ def xgrad_cam(view: View) -> Tensor:
         (N, C, *grid).
     """
     axes, gradients = _grid_axes(view.features), view.gradients(per_cell=False)
+    # Both sums over the cells, (N, C, K); features have no class axis, and their axes come one earlier.
     sums = ops.expand_dims(ops.sum(view.features, axis=tuple(axis - 1 for axis in axes)), 1)
     if _same_for_all_cells(gradients):
         products = _mean(gradients) * sums
@@ -129,6 +131,7 @@ def shapley_cam(view: View) -> Tensor:
     Returns:
         (N, C, *grid).
     """
+    # What the score loses without the features, by its Taylor series to second order: G A - A H A / 2.
     gradients, products = view.hessian_products()
     return weighted(view.features, _mean(gradients - products / 2))
 
@@ -140,7 +143,7 @@ def finer_cam(
     strength: float = 1.0,
     against: int | Sequence[int] | None = None,
 ) -> Tensor:
-    """Finer-CAM (Zhang et al. 2025, arXiv 2501.11309): what tells a class from those most like it, or from others.
+    """Finer-CAM (Zhang et al. 2025, arXiv 2501.11309): what tells a class from those most like it, or from those named.
 
     Grad-CAM of the score minus `strength` times the mean of the scores nearest to it.
 
@@ -163,14 +166,19 @@ def finer_cam(
     if count < 2:
         raise InvalidOptionError("finer_cam tells a class from others, and needs two classes. Received: one score.")
     chosen = ops.one_hot(view.class_indices, count, dtype="float32")
+
+    # The references of each class, as 1 among all classes: the nearest scores, or the classes that are named.
     if against is None:
-        away = ops.abs(ops.expand_dims(scores, 1) - ops.expand_dims(view.scores, -1))
-        order = ops.argsort(ops.where(chosen > 0, np.inf, away), axis=-1)[..., : min(references, count - 1)]
-        others = ops.sum(ops.one_hot(order, count, dtype="float32"), axis=-2)
+        distances = ops.abs(ops.expand_dims(scores, 1) - ops.expand_dims(view.scores, -1))
+        nearest = ops.argsort(ops.where(chosen > 0, np.inf, distances), axis=-1)[..., : min(references, count - 1)]
+        told_from = ops.sum(ops.one_hot(nearest, count, dtype="float32"), axis=-2)
     else:
-        others = ops.where(chosen > 0, 0.0, ops.convert_to_tensor(_named(against, count)))
-    total = ops.sum(others, axis=-1, keepdims=True)
-    weights = ops.where(total > 0, chosen - strength * others / ops.maximum(total, 1.0), 0.0)
+        told_from = ops.where(chosen > 0, 0.0, ops.convert_to_tensor(_named(against, count)))
+
+    # Grad-CAM of the class less the mean of its references.
+    num_references = ops.sum(told_from, axis=-1, keepdims=True)
+    difference = chosen - strength * told_from / ops.maximum(num_references, 1.0)
+    weights = ops.where(num_references > 0, difference, 0.0)
     return weighted(view.features, _mean(view.gradients(weights, per_cell=False)))
 
 
@@ -184,11 +192,9 @@ def noisy_images(view: View, samples: int, noise: float, seed: int) -> Any:
 
     Every image gets the same noise before that, so that its map does not depend on what else is in its batch.
     """
-    samples, seed, noise = (
-        whole_number("samples", samples),
-        whole_number("seed", seed, 0),
-        finite_number("noise", noise, 0),
-    )
+    samples, seed = whole_number("samples", samples), whole_number("seed", seed, 0)
+    noise = finite_number("noise", noise, 0)
+    # One drawing for all images of the batch, scaled to the range of each.
     images = ops.convert_to_numpy(view.images)
     axes = tuple(range(1, images.ndim))
     spread = noise * np.ptp(images, axis=axes, keepdims=True)
@@ -199,7 +205,7 @@ def noisy_images(view: View, samples: int, noise: float, seed: int) -> Any:
 
 def _named(against: Any, count: int) -> np.ndarray:
     """Which of so many classes are named, float32 (count,)."""
-    named = [whole_number("against", one, 0) for one in np.atleast_1d(np.asarray(against, object))]
+    named = [whole_number("against", index, 0) for index in np.atleast_1d(np.asarray(against, object))]
     if not named or max(named) >= count:
         raise InvalidOptionError(
             f"against must name one or more of the model's {count} classes, 0 to {count - 1}. Received: {against!r}."
@@ -212,6 +218,7 @@ def _plus_plus(features: Tensor, second: Tensor, third: Tensor | None, first: Te
     axes = _grid_axes(features)
     sums = ops.sum(features, axis=tuple(axis - 1 for axis in axes), keepdims=True)
     sums = ops.expand_dims(sums, 1)
+    # The share of each cell, of all cells of a channel where the gradient is positive.
     if third is None:  # G^2 and G^3 of small gradients would be lost to rounding
         shares = _quotient(ops.ones_like(second), 2 + second * sums)
     else:
@@ -221,23 +228,25 @@ def _plus_plus(features: Tensor, second: Tensor, third: Tensor | None, first: Te
     return ops.sum(shares * ops.relu(first), axis=axes)
 
 
-def _quotient(one: Tensor, other: Tensor) -> Tensor:
-    """One number over another; where that is 0, the one alone."""
-    return one / ops.where(other == 0, ops.ones_like(other), other)
+def _quotient(dividend: Tensor, divisor: Tensor) -> Tensor:
+    """One number over another; where the divisor is 0, the dividend."""
+    return dividend / ops.where(divisor == 0, ops.ones_like(divisor), divisor)
 
 
 def _mean(gradients: Tensor) -> Tensor:
+    """The mean over the cells of gradients (N, C, *grid, K), as (N, C, K)."""
     return ops.mean(gradients, axis=_grid_axes(gradients[:, 0]))
 
 
 def _cell_by_cell(gradients: Tensor, features: Tensor) -> Tensor:
     """`sum_k G_k A_k` of gradients (N, C, *grid, K), as (N, C, *grid)."""
-    if _same_for_all_cells(gradients):
+    if _same_for_all_cells(gradients):  # then it is Grad-CAM, without a product for each cell and class
         return weighted(features, _mean(gradients))
     return ops.sum(gradients * ops.expand_dims(features, 1), axis=-1)
 
 
 def _same_for_all_cells(gradients: Tensor) -> bool:
+    """Whether gradients of `View.gradients(per_cell=False)` are one for all cells."""
     return all(length == 1 for length in gradients.shape[2:-1])
 
 

@@ -35,7 +35,7 @@ def score_cam(view: View, *, max_channels: int | None = None, baseline: Any = 0.
         (N, C, *grid).
     """
     channels = strongest(view, max_channels)
-    return _by_scores(view, channels, view.rescore(_masked, channels, _same_for_all(view, baseline)))
+    return _weighted_by_scores(view, channels, view.rescore(_masked, channels, _empty_images(view, baseline)))
 
 
 def ss_cam(
@@ -60,18 +60,15 @@ def ss_cam(
     Returns:
         (N, C, *grid).
     """
-    samples, seed, noise = (
-        whole_number("samples", samples),
-        whole_number("seed", seed, 0),
-        finite_number("noise", noise, 0),
-    )
+    samples, seed = whole_number("samples", samples), whole_number("seed", seed, 0)
+    noise = finite_number("noise", noise, 0)
     size, channels = view.images.shape[1:-1], strongest(view, max_channels)
 
-    def draw(step: int, some: np.ndarray) -> np.ndarray:  # one seed for each, whatever else is in the batch
-        return noise * np.stack([np.random.default_rng((seed, step, channel)).normal(size=size) for channel in some])
+    def draw(step: int, batch: np.ndarray) -> np.ndarray:  # a seed for each channel, whatever else is in the batch
+        return noise * np.stack([np.random.default_rng((seed, step, channel)).normal(size=size) for channel in batch])
 
-    scores = view.rescore(_noisy, channels, _same_for_all(view, baseline), draw, samples=samples)
-    return _by_scores(view, channels, scores)
+    scores = view.rescore(_noisy, channels, _empty_images(view, baseline), draw, samples=samples)
+    return _weighted_by_scores(view, channels, scores)
 
 
 def is_cam(view: View, *, samples: int = 10, max_channels: int | None = None, baseline: Any = 0.0) -> Tensor:
@@ -90,11 +87,12 @@ def is_cam(view: View, *, samples: int = 10, max_channels: int | None = None, ba
     """
     samples, channels = whole_number("samples", samples), strongest(view, max_channels)
 
-    def share(step: int, some: np.ndarray) -> np.ndarray:
-        return np.full(len(some), (step + 1) / samples)
+    # From faint to full.
+    def strength(step: int, batch: np.ndarray) -> np.ndarray:
+        return np.full(len(batch), (step + 1) / samples)
 
-    scores = view.rescore(_faded, channels, _same_for_all(view, baseline), share, samples=samples)
-    return _by_scores(view, channels, scores)
+    scores = view.rescore(_faded, channels, _empty_images(view, baseline), strength, samples=samples)
+    return _weighted_by_scores(view, channels, scores)
 
 
 def ablation_cam(view: View, *, max_channels: int | None = None) -> Tensor:
@@ -111,9 +109,10 @@ def ablation_cam(view: View, *, max_channels: int | None = None) -> Tensor:
         (N, C, *grid).
     """
     channels = strongest(view, max_channels)
+    # What the score loses without each channel, as a share of it.
     scores = ops.convert_to_numpy(view.scores)[:, :, None]
     drops = (scores - view.ablate(channels)) / np.where(scores == 0, 1, np.abs(scores))
-    return weighted(view.features, ops.convert_to_tensor(_spread(drops, channels, view.features.shape[-1])))
+    return _weighted_channels(view, channels, drops)
 
 
 def strongest(view: View, max_channels: int | None) -> np.ndarray:
@@ -123,27 +122,30 @@ def strongest(view: View, max_channels: int | None) -> np.ndarray:
         return np.tile(np.arange(count), (len(view.features), 1))
     features = ops.convert_to_numpy(view.features)
     varies = features.std(axis=tuple(range(1, features.ndim - 1)))
+    # Sorted stably, so that of equal ones the first are taken, on every machine.
     return np.sort(np.argsort(-varies, axis=1, kind="stable")[:, :max_channels], axis=1)
 
 
-def _same_for_all(view: View, baseline: Any) -> Callable[[int, np.ndarray], np.ndarray]:
-    """The empty image for each of a batch, as `View.rescore` asks for it."""
+def _empty_images(view: View, baseline: Any) -> Callable[[int, np.ndarray], np.ndarray]:
+    """The empty image for each channel of a batch, as `View.rescore` asks for it."""
     empty = empty_image(baseline, view.images)
-    return lambda step, some: np.broadcast_to(empty, (len(some), *empty.shape[1:]))
+    return lambda step, batch: np.broadcast_to(empty, (len(batch), *empty.shape[1:]))
 
 
-def _by_scores(view: View, channels: np.ndarray, scores: np.ndarray) -> Tensor:
-    """Channels weighted by the softmax of their scores (N, C, k)."""
-    scaled = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    scaled /= scaled.sum(axis=-1, keepdims=True)
-    return weighted(view.features, ops.convert_to_tensor(_spread(scaled, channels, view.features.shape[-1])))
+def _weighted_by_scores(view: View, channels: np.ndarray, scores: np.ndarray) -> Tensor:
+    """Channels (N, k) weighted by the softmax of their scores (N, C, k)."""
+    exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))  # less the largest, or they overflow
+    return _weighted_channels(view, channels, exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
-def _spread(weights: np.ndarray, channels: np.ndarray, count: int) -> np.ndarray:
-    """Weights (N, C, k) of some channels (N, k) among all, (N, C, count)."""
-    every = np.zeros((*weights.shape[:2], count), "float32")
-    np.put_along_axis(every, channels[:, None], weights.astype("float32"), axis=2)
-    return every
+def _weighted_channels(view: View, channels: np.ndarray, weights: np.ndarray) -> Tensor:
+    """Channels (N, k) of the feature map by weights (N, C, k), as (N, C, *grid); all other channels by 0."""
+    of_all = np.zeros((*weights.shape[:2], view.features.shape[-1]), "float32")
+    np.put_along_axis(of_all, channels[:, None], weights.astype("float32"), axis=2)
+    return weighted(view.features, ops.convert_to_tensor(of_all))
+
+
+# How an image is changed by a channel. `View.rescore` compiles these and caches by the function: hence of the module.
 
 
 def _masked(images: Tensor, channel: Tensor, empty: Tensor) -> Tensor:
@@ -154,16 +156,18 @@ def _noisy(images: Tensor, channel: Tensor, empty: Tensor, noise: Tensor) -> Ten
     return empty + ops.expand_dims(_mask(images, channel) + noise, -1) * (images - empty)
 
 
-def _faded(images: Tensor, channel: Tensor, empty: Tensor, share: Tensor) -> Tensor:
-    strength = ops.reshape(share, (-1, *[1] * (len(images.shape) - 1)))
+def _faded(images: Tensor, channel: Tensor, empty: Tensor, strength: Tensor) -> Tensor:
+    strength = ops.reshape(strength, (-1, *[1] * (len(images.shape) - 1)))
     return empty + strength * ops.expand_dims(_mask(images, channel), -1) * (images - empty)
 
 
 def _mask(images: Tensor, channel: Tensor) -> Tensor:
     """A channel (B, *grid) stretched over the image and scaled to [0, 1]; a constant one is 0."""
+    # Constant by its own cells: stretched, rounding may make it vary.
     axes = tuple(range(1, len(channel.shape)))
     constant = ops.max(channel, axis=axes, keepdims=True) == ops.min(channel, axis=axes, keepdims=True)
-    spread = stretch(channel, [ops.shape(images)[axis] for axis in range(1, len(images.shape) - 1)], 1)
-    low, high = ops.min(spread, axis=axes, keepdims=True), ops.max(spread, axis=axes, keepdims=True)
+    stretched = stretch(channel, ops.shape(images)[1:-1], 1)
+    low, high = ops.min(stretched, axis=axes, keepdims=True), ops.max(stretched, axis=axes, keepdims=True)
+    # Or so close to constant that nothing of it is left to divide by.
     constant = ops.logical_or(constant, high == low)
-    return ops.where(constant, 0.0, (spread - low) / ops.where(constant, ops.ones_like(high), high - low))
+    return ops.where(constant, 0.0, (stretched - low) / ops.where(constant, ops.ones_like(high), high - low))

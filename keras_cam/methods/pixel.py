@@ -9,7 +9,6 @@ from typing import Any
 
 from keras import ops
 
-from keras_cam.attribution.decomposition import add_on_finest_grid
 from keras_cam.attribution.resample import stretch
 from keras_cam.methods.baseline import empty_image
 from keras_cam.methods.gradient import grad_cam, noisy_images
@@ -65,11 +64,12 @@ def integrated_gradients(view: View, *, samples: int = 25, baseline: Any = 0.0) 
     """
     samples = whole_number("samples", samples)
     empty = ops.convert_to_tensor(empty_image(baseline, view.images))
-    way = view.images - empty
+    # Straight from the baseline to the image.
+    path = view.images - empty
     total: Any = 0.0
     for step in view.steps(samples):
-        total = total + view.image_gradients(empty + (step + 0.5) / samples * way)
-    return ops.sum(ops.expand_dims(way, 1) * total / samples, axis=-1)
+        total = total + view.image_gradients(empty + (step + 0.5) / samples * path)  # at the middle of each step
+    return ops.sum(ops.expand_dims(path, 1) * total / samples, axis=-1)
 
 
 def guided_backprop(view: View) -> Tensor:
@@ -97,7 +97,8 @@ def guided_grad_cam(view: View) -> Tensor:
     Returns:
         (N, C, H, W), not negative.
     """
-    heat = add_on_finest_grid([grad_cam(one) for one in view.feature_maps()], view._network.cut)
+    # Cells to pixels, by all feature maps of the model together.
+    heat = view.add_on_finest_grid([grad_cam(at_feature) for at_feature in view.feature_maps()])
     return _largest(view.image_gradients(guided=True)) * view.stretched(ops.relu(heat))
 
 
@@ -113,13 +114,16 @@ def full_grad(view: View) -> Tensor:
     Returns:
         (N, C, H, W), not negative.
     """
+    # (N, C, H, W, K) at the pixels, and (N, C, h, w, k) at the cells of each layer.
     image, parts = view.input_and_bias_gradients()
     sizes = [ops.shape(image)[axis] for axis in range(2, len(image.shape) - 1)]
+    # Stretching is linear: what has one size is added up before, to be stretched once.
     by_size: dict[Any, Tensor] = {}
     for index, part in enumerate(parts):
         size = tuple(part.shape[2:-1])
-        key = index if None in size else size  # stretching is linear: what has one size is added up before
+        key = index if None in size else size
         by_size[key] = by_size.get(key, 0.0) + ops.sum(_scaled(part), axis=-1)
+    # The image's own part, and those of all layers at its size.
     total = ops.sum(_scaled(image), axis=-1)
     for maps in by_size.values():
         total = total + stretch(maps, sizes, 2)
@@ -127,13 +131,14 @@ def full_grad(view: View) -> Tensor:
 
 
 def _scaled(part: Tensor) -> Tensor:
-    """Magnitudes of (N, C, ..., k), from their least to their largest as [0, 1]; zeros where they are all one."""
+    """Magnitudes of (N, C, ..., k), from their least to their largest as [0, 1]; zeros where they are all equal."""
     part = ops.abs(part)
     axes = tuple(range(2, len(part.shape)))
     low, high = ops.min(part, axis=axes, keepdims=True), ops.max(part, axis=axes, keepdims=True)
-    varies = high > low
+    varies = high > low  # where nothing does, divided by 1 and left out
     return ops.where(varies, (part - low) / ops.where(varies, high - low, ops.ones_like(high)), 0.0)
 
 
 def _largest(gradients: Tensor) -> Tensor:
+    """The largest magnitude among the channels of each pixel."""
     return ops.max(ops.abs(gradients), axis=-1)

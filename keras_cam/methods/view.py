@@ -10,13 +10,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_cam.attribution.cut_model import CutModel, ForwardPass, in_parts, to_grid
+from keras_cam.attribution.cut_model import CutModel, ForwardPass, in_parts
+from keras_cam.attribution.feature_layout import to_grid
 from keras_cam.attribution.input_gradients import has_rectifiers, image_gradients, input_and_bias_gradients
+from keras_cam.attribution.multiscale import add_on_finest_grid
 from keras_cam.attribution.resample import stretch
 from keras_cam.errors import UnsupportedModelError
 
 Tensor = Any
-Run = Callable[..., Any]  # runs a function of tensors, compiled: run(key, function, inputs, read, *others)
+# Runs a function of tensors, compiled: run(key, function, inputs, values, *tensors), `values` those of a forward pass.
+Run = Callable[..., Any]
 
 
 class View:
@@ -33,10 +36,10 @@ class View:
 
     def __init__(
         self,
-        network: CutModel,
+        cut_model: CutModel,
         run: Run | None,
         inputs: Sequence[Tensor],
-        read: Sequence[Tensor],
+        values: Sequence[Tensor],
         class_indices: Tensor,
         *,
         index: int = 0,
@@ -44,23 +47,23 @@ class View:
         verbose: int = 0,
     ) -> None:
         self.class_indices, self.batch_size = class_indices, batch_size
-        self._network, self._run_compiled, self._inputs, self._read = network, run, list(inputs), list(read)
+        self._cut_model, self._run_compiled, self._inputs, self._values = cut_model, run, list(inputs), list(values)
         self._index, self._verbose = index, verbose
 
     @property
     def images(self) -> Tensor:
         """The images as the model is fed them, (N, H, W, K)."""
-        return self._network.picture(self._inputs)
+        return self._cut_model.images_of(self._inputs)
 
     @cached_property
     def features(self) -> Tensor:
         """The feature map, (N, *grid, K)."""
-        return to_grid(self._network.cut.features[self._index], self._reading.features[self._index])
+        return to_grid(self._cut_model.cut.features[self._index], self._forward_pass.features[self._index])
 
     @cached_property
     def all_scores(self) -> Tensor:
         """The scores of all n classes, (N, n)."""
-        return self._network.head.scores(self._reading.logits)
+        return self._cut_model.head.scores(self._forward_pass.logits)
 
     @property
     def scores(self) -> Tensor:
@@ -69,7 +72,7 @@ class View:
 
     def decomposition(self) -> tuple[Tensor, Tensor]:
         """The scores taken apart: maps (N, C, *grid) and biases (N, C), mean(map) + bias = score where that can be."""
-        return self._network.decomposition(self._reading, self.class_indices)
+        return self._cut_model.decomposition(self._forward_pass, self.class_indices)
 
     def gradients(self, weights: Tensor | None = None, *, per_cell: bool = True) -> Tensor:
         """Gradient of each chosen score by the feature map: one backward pass for all, from the scores to the map.
@@ -82,20 +85,24 @@ class View:
         Returns:
             (N, C, *grid, K); where `per_cell` is False and every cell has the same, (N, C, 1, ..., K).
         """
-        network, index = self._network, self._index  # what is compiled is kept, and must not hold this batch
+        cut_model, index = self._cut_model, self._index  # what is compiled is cached, and must not hold this batch
         gradients = self._by_class(
-            "gradients", lambda _, read, each: network.gradients(index, network.reading(read), each), weights
+            "gradients",
+            lambda _, values, part: cut_model.gradients(index, cut_model.forward_pass_of(values), part),
+            weights,
         )
         if not per_cell:
             return gradients
+        # A gradient that all cells share is written out for each.
         *grid, channels = ops.shape(self.features)[1:]
         return ops.broadcast_to(gradients, (*ops.shape(gradients)[:2], *grid, channels))
 
     def hessian_products(self) -> tuple[Tensor, Tensor]:
         """`gradients(per_cell=False)`, and in the same form the Hessian of each score times the feature map."""
-        network, index = self._network, self._index
+        cut_model, index = self._cut_model, self._index
         both: tuple[Tensor, Tensor] = self._by_class(
-            "hessian_products", lambda _, read, each: network.hessian_products(index, network.reading(read), each)
+            "hessian_products",
+            lambda _, values, part: cut_model.hessian_products(index, cut_model.forward_pass_of(values), part),
         )
         return both
 
@@ -112,39 +119,43 @@ class View:
         Raises:
             UnsupportedModelError: the input has no pixels; or `guided`, and the model has no ReLU to guide.
         """
-        self._network.check_pixels()
-        if guided and not has_rectifiers(self._network):
+        cut_model = self._cut_model
+        cut_model.check_pixels()
+        if guided and not has_rectifiers(cut_model):
             raise UnsupportedModelError(
-                f"Model {self._network.program.name!r} has no ReLU, so that guided backpropagation is the plain "
-                "gradient. Use method='saliency' or 'grad_cam'."
+                f"Model {cut_model.program.name!r} has no ReLU, so that guided backpropagation is the plain gradient. "
+                "Use method='saliency' or 'grad_cam'."
             )
-        network = self._network
-        inputs = self._inputs if images is None else network.with_picture(self._inputs, images)
+        inputs = self._inputs if images is None else cut_model.with_images(self._inputs, images)
         return self._by_class(
             ("image_gradients", guided),
-            lambda given, _, each: image_gradients(network, given, each, guided=guided),
+            lambda inputs, _, part: image_gradients(cut_model, inputs, part, guided=guided),
             inputs=inputs,
         )
 
     def input_and_bias_gradients(self) -> tuple[Tensor, list[Tensor]]:
-        """Image x gradient (N, C, H, W, K), and bias x gradient (N, C, h, w, k) of each layer with a place."""
-        network = self._network
-        network.check_pixels()
+        """Image x gradient (N, C, H, W, K), and bias x gradient (N, C, h, w, k) of each layer that is spatial."""
+        cut_model = self._cut_model
+        cut_model.check_pixels()
         parts: tuple[Tensor, list[Tensor]] = self._by_class(
-            "input_and_bias_gradients", lambda given, _, each: input_and_bias_gradients(network, given, each)
+            "input_and_bias_gradients", lambda inputs, _, part: input_and_bias_gradients(cut_model, inputs, part)
         )
         return parts
 
     def at(self, images: Tensor) -> View:
         """The same view of other images (N, H, W, K), the classes kept: one forward pass."""
-        network = self._network
-        inputs = network.with_picture(self._inputs, images)
-        read = self._run("read", lambda inputs, read: network.read(inputs), inputs=inputs)
-        return self._other(inputs, read, self._index)
+        cut_model = self._cut_model
+        inputs = cut_model.with_images(self._inputs, images)
+        values = self._run("forward", lambda inputs, _: cut_model.forward(inputs), inputs=inputs)
+        return self._view_of(inputs, values, self._index)
 
     def feature_maps(self) -> list[View]:
         """This view at each of the feature maps of a model that has several, else itself alone."""
-        return [self._other(self._inputs, self._read, index) for index in range(len(self._network.cut.features))]
+        return [self._view_of(self._inputs, self._values, index) for index in range(len(self._cut_model.cut.features))]
+
+    def add_on_finest_grid(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps (N, C, *grid), one for each of `feature_maps()`, added up on the finest of their grids."""
+        return add_on_finest_grid(maps, self._cut_model.cut)
 
     def rescore(
         self,
@@ -157,8 +168,8 @@ class View:
 
         Args:
             change: takes images (B, H, W, K), the channel (B, *grid) of each, and the extras (B, ...); returns images.
-                It is compiled, and that is kept by the function: give one that lives on, of a module say. One written
-                anew for each call is compiled anew for each call.
+                It is compiled, and that is cached by the function: give one that lives on, of a module say. One
+                written anew for each call is compiled anew for each call.
             channels: int (N, k), which channels of each image.
             *extras: each called with the number of the sample and the channels (B,) of a batch for a float32 array
                 (B, ...).
@@ -167,8 +178,9 @@ class View:
         Returns:
             (N, C, k), the mean over the samples.
         """
-        self._network.check_pixels(len(self.features.shape) - 2)
-        function = partial(self._network.rescored, self._index, change)
+        # The channel is a mask of the image, and needs as many axes.
+        self._cut_model.check_pixels(len(self.features.shape) - 2)
+        function = partial(self._cut_model.scores_of_changed_images, self._index, change)
         return self._batched(("rescore", change), function, channels, extras, samples)
 
     def ablate(self, channels: np.ndarray) -> np.ndarray:
@@ -180,7 +192,12 @@ class View:
         Returns:
             (N, C, k).
         """
-        return self._batched("ablate", partial(self._network.ablated, self._index), channels)
+        cut_model, index = self._cut_model, self._index
+
+        def ablated(_: Any, values: Sequence[Tensor], *tensors: Tensor) -> Tensor:
+            return cut_model.scores_of_ablated_channels(index, values, *tensors)
+
+        return self._batched("ablate", ablated, channels)
 
     def steps(self, count: int) -> Any:
         """Count up to a number, with a progress bar where it is asked for.
@@ -199,26 +216,30 @@ class View:
 
     def stretched(self, maps: Tensor) -> Tensor:
         """Maps (N, C, *grid) linearly stretched to the size of the images, (N, C, H, W)."""
-        self._network.check_pixels(len(maps.shape) - 2)
-        return stretch(maps, _sizes(self.images), 2)
+        self._cut_model.check_pixels(len(maps.shape) - 2)
+        return stretch(maps, ops.shape(self.images)[1:-1], 2)
 
     @property
-    def _reading(self) -> ForwardPass:
-        return self._network.reading(self._read)
+    def _forward_pass(self) -> ForwardPass:
+        return self._cut_model.forward_pass_of(self._values)
 
-    def _other(self, inputs: Sequence[Tensor], read: Sequence[Tensor], index: int) -> View:
+    def _view_of(self, inputs: Sequence[Tensor], values: Sequence[Tensor], index: int) -> View:
+        """A view of the same classes in the same model, by a forward pass of these inputs, at one feature map."""
         options = {"index": index, "batch_size": self.batch_size, "verbose": self._verbose}
-        return View(self._network, self._run_compiled, inputs, read, self.class_indices, **options)
+        return View(self._cut_model, self._run_compiled, inputs, values, self.class_indices, **options)
 
     def _weights(self, weights: Tensor | None) -> Tensor:
+        """Weights (N, C, n) of the scores; by default those of the chosen classes alone."""
         if weights is not None:
             return ops.cast(weights, "float32")
-        return ops.one_hot(self.class_indices, self._network.head.num_classes, dtype="float32")
+        return ops.one_hot(self.class_indices, self._cut_model.head.num_classes, dtype="float32")
 
-    def _run(self, key: Any, function: Run, *others: Tensor, inputs: Sequence[Tensor] | None = None) -> Any:
+    def _run(self, key: Any, function: Run, *tensors: Tensor, inputs: Sequence[Tensor] | None = None) -> Any:
+        """Run a function of inputs, values of a forward pass and tensors: compiled, or as part of what is compiled."""
+        # The key stands for the function, which is a new object at each call, at this feature map.
         if self._run_compiled is None:
-            return function(inputs or self._inputs, self._read, *others)
-        return self._run_compiled((key, self._index), function, inputs or self._inputs, self._read, *others)
+            return function(inputs or self._inputs, self._values, *tensors)
+        return self._run_compiled((key, self._index), function, inputs or self._inputs, self._values, *tensors)
 
     def _by_class(
         self, key: Any, function: Run, weights: Tensor | None = None, inputs: Sequence[Tensor] | None = None
@@ -226,14 +247,14 @@ class View:
         """What a function of weights (N, C, n) gives for each class, so many at once that `batch_size` holds."""
         weights = self._weights(weights)
         images, count, _ = weights.shape
+        # Inside a function that is compiled whole, who calls that has seen to the number of classes.
         if self._run_compiled is None or images * count <= self.batch_size:
             return self._run(key, function, weights, inputs=inputs)
-        results = [
-            keras.tree.map_structure(
-                lambda tensor, new=new: tensor[:, new], self._run(key, function, weights[:, part], inputs=inputs)
-            )
-            for part, new in in_parts(count, self.batch_size // images)
-        ]
+        # Some classes at a time, joined again along their axis in each of the tensors that come.
+        results = []
+        for part, new in in_parts(count, self.batch_size // images):
+            result = self._run(key, function, weights[:, part], inputs=inputs)
+            results.append(keras.tree.map_structure(lambda tensor, new=new: tensor[:, new], result))
         return keras.tree.map_structure(lambda *parts: ops.concatenate(parts, axis=1), *results)
 
     def _batched(
@@ -245,19 +266,19 @@ class View:
         samples: int = 1,
     ) -> np.ndarray:
         """A function of rows and channels for all of them, in batches of one size, its mean over samples."""
+        # One image and one channel to a row; the last batch is filled up with the first ones again.
         channels = np.asarray(channels, "int32")
         rows = np.repeat(np.arange(len(channels), dtype="int32"), channels.shape[1])
         flat, size = channels.reshape(-1), min(self.batch_size, channels.size)
-        batches, results = -(-len(flat) // size), []
-        for step in self.steps(samples * batches):
-            sample, batch = divmod(step, batches)
-            part = np.arange(batch * size, (batch + 1) * size) % len(flat)  # the last batch is filled up
+        num_batches, results = -(-len(flat) // size), []
+
+        for step in self.steps(samples * num_batches):
+            sample, batch = divmod(step, num_batches)
+            part = np.arange(batch * size, (batch + 1) * size) % len(flat)
             drawn = [np.asarray(extra(sample, flat[part]), "float32") for extra in extras]
             tensors = (ops.convert_to_tensor(array) for array in (rows[part], flat[part], *drawn))
             results.append(ops.convert_to_numpy(self._run(key, function, self.class_indices, *tensors)))
-        scores = np.stack(results).reshape(samples, batches * size, -1)[:, : len(flat)].mean(axis=0)
+
+        # (samples x batches, size, C) to (N, C, k), without what the last batch was filled up with.
+        scores = np.stack(results).reshape(samples, num_batches * size, -1)[:, : len(flat)].mean(axis=0)
         return np.moveaxis(scores.reshape(*channels.shape, -1), 2, 1)
-
-
-def _sizes(images: Tensor) -> list[Any]:
-    return [ops.shape(images)[axis] for axis in range(1, len(images.shape) - 1)]

@@ -7,11 +7,12 @@ from typing import Any
 
 from keras import ops
 
-from keras_cam.graph.operations import CONVOLUTIONS, activation_of, is_layer, passes_through
+from keras_cam.graph.operations import activation_of, is_layer, passes_through
 from keras_cam.graph.program import Step
 from keras_cam.model.cut import Cut
 
 Tensor = Any
+FULL_CONVOLUTIONS = {"Conv1D", "Conv2D", "Conv3D"}  # of one cell they are a Dense layer
 
 
 def can_fold(cut: Cut) -> bool:
@@ -60,7 +61,7 @@ def fold(cut: Cut, select: Callable[[Tensor], Tensor] = lambda matrix: matrix) -
 
 def _stage(layer: Any) -> tuple[Tensor, Tensor] | None:
     """Matrix (K, C) or scale (K,) of an affine layer and its offset; None for a layer that passes through."""
-    if is_layer(layer, CONVOLUTIONS | {"Dense"}):
+    if is_layer(layer, FULL_CONVOLUTIONS | {"Dense"}):
         kernel = ops.cast(layer.kernel, "float32")
         kernel = ops.reshape(kernel, kernel.shape[-2:])
         return kernel, ops.zeros(kernel.shape[-1]) if layer.bias is None else ops.cast(layer.bias, "float32")
@@ -77,7 +78,7 @@ def _is_foldable(step: Step, cut: Cut) -> bool:
     layer = step.operation
     if getattr(layer, "quantization_mode", None) is not None:
         return False
-    if is_layer(layer, CONVOLUTIONS):
+    if is_layer(layer, FULL_CONVOLUTIONS):
         shape = cut.program.shape(step.inputs[0])
         on_one_cell = layer.data_format == "channels_last" and all(length == 1 for length in shape[1:-1])
         return on_one_cell and set(layer.kernel_size) == {1} and layer.groups == 1 and activation_of(layer) == "linear"

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
 from keras_cam.errors import InvalidOptionError, UnsupportedModelError
 from keras_cam.graph.operations import is_layer
 from keras_cam.graph.program import Program, Slot, Step
-from keras_cam.graph.rewrite import open_first_unknown, split_head_activations, split_last_activation
-from keras_cam.graph.spatial import find_feature_slots, is_spatial
+from keras_cam.graph.rewrite import append_target, open_first_unknown, split_head_activations, split_last_activation
+from keras_cam.graph.spatial import is_spatial
 from keras_cam.graph.trace import trace
-from keras_cam.model.feature_maps import FeatureMap, _describe, _inputs_behind, _no_such_layer, _slots_of_layer
-from keras_cam.model.target import append_target, before_classifier, known_activation
+from keras_cam.model.feature_maps import FeatureMap, feature_map_of, find_feature_maps, inputs_behind, no_such_layer
 from keras_cam.targets import Target, find_target
 
 
@@ -85,57 +84,143 @@ def cut(
         UnsupportedModelError: no feature maps, or several outputs and none chosen.
         InvalidOptionError: no such output, layer or input.
     """
-    if not (layer is None or isinstance(layer, (str, keras.layers.Layer))):
-        raise InvalidOptionError(
-            "layer must be the path or name of a layer, or a layer of the model; several as a list. Received: "
-            f"{layer!r}. keras_cam.inspect_model(model) lists them; by its number it is model.layers[number]."
-        )
-    program, target = trace(model), find_target(target)
-    reads_all = target is not None and target.reads == "outputs" and not target.per_class and output is None
-    output_slot = program.outputs[0] if reads_all else _chosen_output(program, output)
+    _check_layer(layer)
+    found_target = find_target(target)
+    # The model as a program, and the scores of the chosen output: its logits, before the last activation.
+    program = trace(model)
+    reads_all = _reads_all_outputs(found_target, output)
+    chosen_output = program.outputs[0] if reads_all else _chosen_output(program, output)
+    program, scores = _open_to_the_scores(program, chosen_output, layer)
+    # The target, which may put other scores in the place of the model's.
+    score_slots = None
+    if found_target is not None:
+        score_slots = {scores.logits, *program.outputs}
+        activation = known_activation(model, scores.activation)
+        program, scores, found_target = _put_target(program, scores, found_target, activation, reads_all)
+    # The feature maps of one input.
+    slots = find_feature_maps(program, scores.logits, layer, score_slots)
+    slots = _checked_slots(program, slots, layer, scores)
+    image, slots = _of_one_input(program, slots, image_input)
+    # The head between them, its inline activations as steps of their own.
+    program = split_head_activations(program, slots, scores.logits)
+    steps = program.steps_between(slots, scores.logits)
+    features = tuple(feature_map_of(program, slot, steps) for slot in slots)
+    steps = program.steps_between([feature.head_input for feature in features], scores.logits)
+    return Cut(
+        program=program,
+        features=features,
+        logits=scores.logits,
+        output=scores.output,
+        activation=scores.activation,
+        steps=steps,
+        image_input=program.inputs.index(image),
+        target=found_target,
+    )
+
+
+class _Scores(NamedTuple):
+    """Where a program's scores are: before the last activation, after it, and its name."""
+
+    logits: int
+    output: int
+    activation: str
+
+
+def _open_to_the_scores(
+    program: Program, output: int, layer: str | keras.layers.Layer | None
+) -> tuple[Program, _Scores]:
+    """The program with the last activation apart and the caller's layers of the head opened, and its scores.
+
+    A layer that is opened may hold the last activation, or the feature maps, so both are looked for again.
+    """
     while True:
-        program, logits, activation = split_last_activation(program, output_slot)
-        slots = _slots_of_layer(program, layer, logits) if layer is not None else find_feature_slots(program, logits)
+        program, logits, activation = split_last_activation(program, output)
+        slots = find_feature_maps(program, logits, layer)
         opened = open_first_unknown(program, slots or list(program.inputs), logits)
         if opened is None:
-            break
+            return program, _Scores(logits, output, activation)
         program = opened
-    if target is not None:
-        ends, known = {logits, *program.outputs}, known_activation(model, activation)
-        is_unit = known == "sigmoid" and math.prod(length or 0 for length in program.shape(logits)[1:]) == 1
-        given = program.output_structure if reads_all else Slot(output_slot if target.reads == "outputs" else logits)
-        if is_unit and target.reads == "outputs":
-            target = replace(target, per_class=False)  # the unit's value, upwards or downwards, and not two classes
-        program, logits = append_target(program, target, given, known, is_unit)
-        slots = _slots_of_layer(program, layer, logits) if layer is not None else find_feature_slots(program, logits)
-        if layer is None:
-            slots = before_classifier(program, slots, ends)
-        if not target.per_class:
-            output_slot, activation = logits, "linear"
+
+
+def _put_target(
+    program: Program, scores: _Scores, target: Target, activation: str, reads_all: bool
+) -> tuple[Program, _Scores, Target]:
+    """The program with the target at its end, the scores that are explained then, and the target as it is read.
+
+    Args:
+        program: the model.
+        scores: its own scores.
+        target: what to explain.
+        activation: what makes probabilities of the logits.
+        reads_all: whether the target reads all outputs of the model, rather than the chosen one.
+
+    Returns:
+        `(program, scores, target)`.
+    """
+    is_unit = activation == "sigmoid" and math.prod(length or 0 for length in program.shape(scores.logits)[1:]) == 1
+    if is_unit and target.reads == "outputs":
+        target = replace(target, per_class=False)  # the unit's value, upwards or downwards, and not two classes
+    read_slot = Slot(scores.output if target.reads == "outputs" else scores.logits)
+    given = program.output_structure if reads_all else read_slot
+    program, logits = append_target(program, target, given, activation, is_unit)
+    if target.per_class:
+        return program, scores._replace(logits=logits), target
+    return program, _Scores(logits, logits, "linear"), target
+
+
+def _reads_all_outputs(target: Target | None, output: int | str | None) -> bool:
+    return target is not None and target.reads == "outputs" and not target.per_class and output is None
+
+
+def _checked_slots(
+    program: Program, slots: list[int], layer: str | keras.layers.Layer | None, scores: _Scores
+) -> list[int]:
+    """The slots of the feature maps without the model's inputs, or an error that says why there are none."""
     if layer is not None and not slots:
-        raise _no_such_layer(program, layer, logits)
+        raise no_such_layer(program, layer, scores.logits)
     slots = [slot for slot in slots if slot not in program.inputs]
-    if logits in slots:
+    if scores.logits in slots:
         raise UnsupportedModelError(
-            f"The output of model {model.name!r} has shape {program.shape(logits)}: a score for every position, not "
-            "one for each class (segmentation?). Say which score to explain, such as "
+            f"The output of model {program.name!r} has shape {program.shape(scores.logits)}: a score for every "
+            "position, not one for each class (segmentation?). Say which score to explain, such as "
             "target=keras_cam.targets.segmentation(class_index) or any function of the outputs."
         )
     if not slots:
         _check_no_opaque(program)
         raise UnsupportedModelError(
-            f"Model {model.name!r} has no convolutional feature maps before its output {program.shape(output_slot)}: "
-            "nothing that it computes has a place in the image. A map needs convolutions, then global average pooling "
-            "(or flattening), then a classifier."
+            f"Model {program.name!r} has no convolutional feature maps before its output "
+            f"{program.shape(scores.output)}: nothing that it computes has a place in the image. A map needs "
+            "convolutions, then global average pooling (or flattening), then a classifier."
         )
-    sources = {slot: _inputs_behind(program, slot) for slot in slots}
-    chosen = _chosen_input(program, image_input, sorted(set().union(*sources.values())))
-    slots = [slot for slot in slots if chosen in sources[slot]]
-    program = split_head_activations(program, slots, logits)
-    steps = program.steps_between(slots, logits)
-    features = tuple(_describe(program, slot, steps) for slot in slots)
-    steps = program.steps_between([feature.head_input for feature in features], logits)
-    return Cut(program, features, logits, output_slot, activation, steps, program.inputs.index(chosen), target)
+    return slots
+
+
+def _of_one_input(program: Program, slots: list[int], image_input: int | str | None) -> tuple[int, list[int]]:
+    """The slot of the input to explain, and those of the feature maps that are made from it."""
+    sources = {slot: inputs_behind(program, slot) for slot in slots}
+    image = _chosen_input(program, image_input, sorted(set().union(*sources.values())))
+    return image, [slot for slot in slots if image in sources[slot]]
+
+
+def _check_layer(layer: Any) -> None:
+    if not (layer is None or isinstance(layer, (str, keras.layers.Layer))):
+        raise InvalidOptionError(
+            "layer must be the path or name of a layer, or a layer of the model; several as a list. Received: "
+            f"{layer!r}. keras_cam.inspect_model(model) lists them; by its number it is model.layers[number]."
+        )
+
+
+def loss_activation(model: keras.Model) -> str | None:
+    """The activation that the loss of a compiled model applies to its logits (`from_logits=True`); None if none."""
+    loss = getattr(model, "loss", None)
+    if not getattr(loss, "from_logits", False):
+        return None
+    return "sigmoid" if "Binary" in type(loss).__name__ else "softmax"
+
+
+def known_activation(model: keras.Model, activation: str) -> str:
+    """What makes probabilities of a model's logits: its last activation, or where it has none that of its loss."""
+    return loss_activation(model) or activation if activation == "linear" else activation
 
 
 def _check_no_opaque(program: Program) -> None:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
 
 from keras_cam.errors import InvalidOptionError
-from keras_cam.graph.operations import averages_all
-from keras_cam.graph.program import Program, Step, ancestors_of, original
-from keras_cam.graph.spatial import before_reshape, channels_first, spatial_slots, tokens_of
+from keras_cam.graph.keras_internals import original
+from keras_cam.graph.operations import averages_all, only_rearranges
+from keras_cam.graph.program import Program, Step, ancestors_of
+from keras_cam.graph.spatial import before_reshape, channels_first, find_feature_slots, spatial_slots, tokens_of
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
-    """A tensor of the model that has a place in the image.
+    """A tensor of the model that is spatial.
 
     Attributes:
         slot: its slot.
-        head_input: where the head begins for it: the slot of its average over all positions, or `slot` itself.
+        head_input: what the head reads of it: the slot of its average over all positions, or `slot` itself.
         layer: path of the layer or operation that makes it.
         channels_first: whether its channels come before its spatial axes.
         tokens: for ViT tokens (prefix, rows, columns): how many tokens without a place come first, and the grid of
-            the others; None for what is not tokens.
+            the rest; None for what is not tokens.
     """
 
     slot: int
@@ -37,57 +39,111 @@ class FeatureMap:
         return self.head_input != self.slot
 
 
+def feature_map_of(program: Program, slot: int, head_steps: Sequence[Step]) -> FeatureMap:
+    """The feature map in a slot, as the steps of the head read it."""
+    readers = _readers(slot, head_steps)
+    # A map may be reshaped to a row of tokens first, of which the mean is taken then.
+    if len(readers) == 1 and before_reshape(program, row := readers[0].outputs[0]) == slot != row:
+        readers = _readers(row, head_steps) or readers
+    layout = getattr(readers[0].operation, "data_format", None) if readers else None
+    tokens = tokens_of(program, slot)
+    has_prefix = bool(tokens and tokens[0])
+    pools = len(readers) == 1 and averages_all(readers[0], program) and not has_prefix
+    maker = program.producer(slot)
+    return FeatureMap(
+        slot=slot,
+        head_input=readers[0].outputs[0] if pools else slot,
+        layer=program.specs[slot].name if maker is None else maker.path,
+        channels_first=channels_first(program, slot) if layout is None else layout == "channels_first",
+        tokens=tokens,
+    )
+
+
+def _readers(slot: int, steps: Sequence[Step]) -> list[Step]:
+    return [step for step in steps if slot in step.inputs]
+
+
+def find_feature_maps(
+    program: Program, logits: int, layer: str | keras.layers.Layer | None, score_slots: set[int] | None = None
+) -> list[int]:
+    """The slots of the feature maps behind the logits, inputs of the model included where nothing comes after them.
+
+    Args:
+        program: the model.
+        logits: slot of the scores.
+        layer: whose output to take: a path, a name or the layer itself; None: the last spatial tensors.
+        score_slots: where a target follows, the slots that hold the model's own scores: what is made of them is no
+            feature map.
+
+    Returns:
+        Slots, in order; none where the layer is not on the way, or nothing is spatial.
+    """
+    if layer is not None:
+        return _slots_of_layer(program, layer, logits)
+    slots = find_feature_slots(program, logits)
+    return slots if score_slots is None else _before_classifier(program, slots, score_slots)
+
+
 def _slots_of_layer(program: Program, layer: str | keras.layers.Layer, logits: int) -> list[int]:
-    """The outputs of this layer, or that of this path or name, checked to have a place; none if not on the way."""
+    """The outputs of this layer, or that of this path or name, checked to be spatial; none if not on the way."""
     on_the_way = program.steps_between(program.inputs, logits)
     if isinstance(layer, str):
         matches = [step for step in on_the_way if step.path == layer]
         matches = matches or [step for step in on_the_way if step.operation.name == layer]
     else:
         matches = [step for step in on_the_way if original(step.operation) is layer]
-    slots, placed = [slot for step in matches for slot in step.outputs], spatial_slots(program)
+    slots = [slot for step in matches for slot in step.outputs]
     for slot in slots:
-        if slot not in placed:
+        if slot not in spatial_slots(program):
             raise InvalidOptionError(
-                f"The output of layer {_called(layer)} has shape {program.shape(slot)} and no place in the image. "
-                "Choose a layer before the pooling."
+                f"The output of layer {_layer_in_words(layer)} has shape {program.shape(slot)} and no place in the "
+                "image. Choose a layer before the pooling."
             )
     return slots
 
 
-def _called(layer: str | keras.layers.Layer) -> str:
+def no_such_layer(program: Program, layer: str | keras.layers.Layer, logits: int) -> InvalidOptionError:
+    """The error for a layer that is not on the way to the logits, with the last ones that are."""
+    spatial = spatial_slots(program)
+    steps = program.steps_between(program.inputs, logits)
+    paths = [step.path for step in steps if step.outputs[0] in spatial]
+    return InvalidOptionError(
+        f"Model {program.name!r} has no layer {_layer_in_words(layer)} on the way to its output. Layers with a place "
+        f"in the image end with: {', '.join(map(repr, paths[-8:]))}. keras_cam.inspect_model(model) lists them."
+    )
+
+
+def _layer_in_words(layer: str | keras.layers.Layer) -> str:
     return repr(layer) if isinstance(layer, str) else f"object {layer.name!r}"
 
 
-def _no_such_layer(program: Program, layer: str | keras.layers.Layer, logits: int) -> InvalidOptionError:
-    placed = spatial_slots(program)
-    steps = program.steps_between(program.inputs, logits)
-    with_place = [step.path for step in steps if step.outputs[0] in placed]
-    return InvalidOptionError(
-        f"Model {program.name!r} has no layer {_called(layer)} on the way to its output. Layers with a place in the "
-        f"image end with: {', '.join(map(repr, with_place[-8:]))}. keras_cam.inspect_model(model) lists them."
+def _before_classifier(program: Program, slots: list[int], score_slots: set[int]) -> list[int]:
+    """Feature maps in place of what only holds scores: the maps that the layer reads which makes these scores."""
+    found: set[int] = set()
+    stack = [(slot, _is_made_of(program, slot, score_slots)) for slot in slots]
+    while stack:
+        slot, holds_scores = stack.pop()
+        step = program.producer(slot)
+        if not holds_scores or step is None:
+            found.add(slot)
+        elif only_rearranges(step.operation):
+            stack.extend((source, True) for source in step.inputs)
+        else:
+            stack.extend(
+                (source, slot not in score_slots and _is_made_of(program, source, score_slots))
+                for source in step.inputs
+            )
+    return sorted(found & spatial_slots(program))
+
+
+def _is_made_of(program: Program, slot: int, score_slots: set[int]) -> bool:
+    """Whether a slot holds scores, or is made of such."""
+    return slot in score_slots or any(
+        score_slots.intersection(step.inputs) for step in ancestors_of([slot], program.steps)
     )
 
 
-def _inputs_behind(program: Program, slot: int) -> set[int]:
+def inputs_behind(program: Program, slot: int) -> set[int]:
     """The inputs of the model that a slot is made from."""
     read = (step.inputs for step in ancestors_of([slot], program.steps))
     return {slot}.union(*read).intersection(program.inputs)
-
-
-def _describe(program: Program, slot: int, steps: tuple[Step, ...]) -> FeatureMap:
-    readers = [step for step in steps if slot in step.inputs]
-    first = readers[0] if readers else None
-    tokens = tokens_of(program, slot)
-    row = readers[0].outputs[0] if len(readers) == 1 else slot
-    if row != slot and before_reshape(program, row) == slot:  # tokens, then their mean
-        readers = [step for step in steps if row in step.inputs]
-        first = readers[0] if readers else first
-    pools = len(readers) == 1 and averages_all(readers[0], program)
-    head_input = readers[0].outputs[0] if pools and not (tokens and tokens[0]) else slot
-    first_format = getattr(first.operation, "data_format", None) if first is not None else None
-    is_first = first_format == "channels_first" if first_format else channels_first(program, slot)
-    producer = program.producer(slot)
-    return FeatureMap(
-        slot, head_input, program.specs[slot].name if producer is None else producer.path, is_first, tokens
-    )

@@ -13,9 +13,8 @@ from keras import ops
 
 from keras_cam.backend import gradient
 from keras_cam.graph.operations import is_affine
-from keras_cam.model.cut import Cut, cut
+from keras_cam.model.cut import Cut, cut, known_activation
 from keras_cam.model.linearize import run_linearized
-from keras_cam.model.target import known_activation
 
 Tensor = Any
 AFFINE = "affine"

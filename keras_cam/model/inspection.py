@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_cam.graph.operations import is_layer
+from keras_cam.graph.operations import Trait, has_trait
 from keras_cam.graph.program import Step
 from keras_cam.graph.spatial import channels_first, is_spatial, spatial_shape
 from keras_cam.model.cut import Cut
 from keras_cam.model.grid import strides_of
 from keras_cam.model.head import EXACT, Head, find_head
-from keras_cam.model.receptive_field import CROPPING, PADDING
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -173,7 +172,7 @@ def _feature_layers(cut: Cut) -> list[FeatureLayer]:
     last_of: dict[Any, int] = {}
     for step in program.steps_between([source], cut.logits):
         for slot in step.outputs:
-            if is_spatial(program, slot) and not is_layer(step.operation, PADDING | CROPPING):
+            if is_spatial(program, slot) and not has_trait(step.operation, Trait.PADDING, Trait.CROPPING):
                 last_of[strides.get(slot, spatial_shape(program, slot))] = slot
     found = []
     for slot in sorted({*last_of.values(), *chosen}):

@@ -14,16 +14,13 @@ from typing import Any
 from keras import ops
 
 from keras_cam.graph.operations import (
-    DIVISIONS,
-    MAX_POOLING,
-    NORMALIZERS,
+    Trait,
     activation_of,
-    is_choice,
+    has_trait,
     is_elementwise,
     is_gate,
-    is_highest,
     is_layer,
-    is_operation,
+    is_maximum,
     is_root_or_power,
     passes_through,
 )
@@ -59,11 +56,11 @@ def run_linearized(
         operation = step.operation
         if is_elementwise(operation) or is_root_or_power(step):
             return _elementwise(step, args, kwargs, freeze)
-        if is_layer(operation, NORMALIZERS):
+        if has_trait(operation, Trait.NORMALIZATION):
             return _normalizer(operation, args[0], freeze)
-        if is_highest(operation):
-            return _highest(operation, args[0], freeze)
-        if is_choice(operation):
+        if is_maximum(operation):
+            return _maximum(operation, args[0], freeze)
+        if has_trait(operation, Trait.CHOICE):
             return _choice(step, args, freeze)
         if is_gate(step, head_slots):
             return _gate(step, cut, args, freeze)
@@ -113,10 +110,10 @@ def _normalizer(layer: Any, inputs: Tensor, freeze: Freeze) -> Tensor:
     return ops.cast(outputs, dtype)
 
 
-def _highest(operation: Any, inputs: Tensor, freeze: Freeze) -> Tensor:
+def _maximum(operation: Any, inputs: Tensor, freeze: Freeze) -> Tensor:
     """A maximum over some axes as the average over the positions that hold it, frozen."""
     rank = len(inputs.shape)
-    if is_layer(operation, MAX_POOLING):
+    if has_trait(operation, Trait.GLOBAL_MAXIMUM):
         axes = tuple(range(2, rank)) if operation.data_format == "channels_first" else tuple(range(1, rank - 1))
     else:
         axes = operation.axis
@@ -143,7 +140,7 @@ def _choice(step: Step, args: tuple[Any, ...], freeze: Freeze) -> Tensor:
 def _gate(step: Step, cut: Cut, args: tuple[Any, ...], freeze: Freeze) -> Tensor:
     """A product or quotient of two things that the features decide, one of them frozen."""
     one, other = args[0] if isinstance(args[0], (list, tuple)) else args
-    if is_operation(step.operation, DIVISIONS):
+    if has_trait(step.operation, Trait.DIVISION):
         return one * freeze(lambda: 1 / other)
     return one * freeze(lambda: other) if _which_gates(step, cut) else other * freeze(lambda: one)
 

@@ -7,20 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from keras_cam.graph.operations import REDUCTIONS, is_layer, is_operation
+from keras_cam.graph.operations import Trait, has_trait, is_layer, is_operation, traits_of
 from keras_cam.graph.program import Program, Step
 from keras_cam.graph.spatial import channels_first, spatial_shape
 
-CONVOLUTIONS = {
-    *("Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"),
-}
-TRANSPOSED = {"Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"}
-POOLING = {f"{kind}Pooling{rank}D" for kind in ("Max", "Average") for rank in (1, 2, 3)}
-PADDING = {"ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"}
-CROPPING = {"Cropping1D", "Cropping2D", "Cropping3D"}
-ADAPTIVE = {f"Adaptive{kind}Pooling{rank}D" for kind in ("Max", "Average") for rank in (1, 2, 3)}
-UPSAMPLING = {"UpSampling1D", "UpSampling2D", "UpSampling3D"}
-REORDERING = {"Flip", "Roll", "Rot90", "Take", "TakeAlongAxis"}
 NEIGHBOURS = {"nearest": 0, "bilinear": 1, "bicubic": 3, "lanczos3": 5, "lanczos5": 9}  # of a cell, read besides it
 
 
@@ -48,44 +38,73 @@ class UnknownLayerError(Exception):
 
 
 def propagate(step: Step, program: Program, inputs: list[tuple[Axis, ...]]) -> tuple[Axis, ...] | None:
-    """The axes after a step; None for an output that has no place (pooled to one cell, flattened)."""
+    """The axes after a step; None for an output that has no place (pooled to one cell, flattened).
+
+    Args:
+        step: the step.
+        program: whose step it is.
+        inputs: the axes of each of its spatial inputs.
+
+    Raises:
+        UnknownLayerError: a step that moves space in a way that is not known.
+    """
     operation, axes = step.operation, inputs[0]
     if is_layer(operation, {"SpectralNormalization"}):
         operation = operation.layer
-    for names, move in _MOVES:
-        if is_layer(operation, names):
-            return move(operation, axes)
+    # A layer that is known moves the axes by its own rule.
+    rule = _rule_of(operation)
+    if rule is not None:
+        return rule(operation, axes)
     if is_operation(operation, {"GetItem"}):
         return _sliced(step, program, axes)
+    # What is left keeps the axes, or has lost them.
     if len(program.shape(step.outputs[0])) != len(axes) + 2:
         return None
-    if _reorders(step, program) or _swaps(operation):
-        raise UnknownLayerError(f"{step.path!r} ({type(operation).__name__}) mirrors or swaps places, or picks some")
-    if is_layer(operation, {"Lambda"}):
-        raise UnknownLayerError(f"{step.path!r} (Lambda) holds a function that cannot be read")
+    _check_order(step, program)
     if is_operation(operation, {"Transpose"}) or is_layer(operation, {"Permute"}):
         return axes  # the channels alone have moved
-    spatial = spatial_shape(program, step.outputs[0])
     if is_operation(operation, {"Pad"}):
-        pads = [tuple(pair) for pair in operation.pad_width]
-        pads = pads[2:] if channels_first(program, step.outputs[0]) else pads[1:-1]
-        return _shifted(axes, [(-before, before + after) for before, after in pads])
+        return _padded_by_operation(step, program, axes)
+    spatial = spatial_shape(program, step.outputs[0])
     if all(length == 1 for length in spatial) and not all(axis.length == 1 for axis in axes):
         return None
-    if is_operation(operation, REDUCTIONS):  # an axis that is kept with one cell sees all of it
-        pairs = zip(axes, spatial, strict=True)
-        return tuple(
-            _window(axis, axis.length, axis.length, "valid") if length == 1 else axis for axis, length in pairs
-        )
+    if has_trait(operation, Trait.REDUCTION):
+        return _reduced(axes, spatial)
     merged = _merged(inputs)
     if all(length in (None, axis.length) for length, axis in zip(spatial, merged, strict=True)):
         return merged
     raise UnknownLayerError(f"{step.path!r} ({type(operation).__name__}) moves space in a way that is not known")
 
 
+def _rule_of(operation: Any) -> Rule | None:
+    traits = traits_of(operation)
+    return next((rule for trait, rule in _RULES.items() if trait in traits), None)
+
+
+def _check_order(step: Step, program: Program) -> None:
+    """Raise where a step may put other places into the cells."""
+    name = type(step.operation).__name__
+    if _reorders(step, program) or _swaps(step.operation):
+        raise UnknownLayerError(f"{step.path!r} ({name}) mirrors or swaps places, or picks some")
+    if is_layer(step.operation, {"Lambda"}):
+        raise UnknownLayerError(f"{step.path!r} (Lambda) holds a function that cannot be read")
+
+
+def _padded_by_operation(step: Step, program: Program, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    pads = [tuple(pair) for pair in step.operation.pad_width]
+    pads = pads[2:] if channels_first(program, step.outputs[0]) else pads[1:-1]
+    return _shifted(axes, [(-before, before + after) for before, after in pads])
+
+
+def _reduced(axes: tuple[Axis, ...], spatial: Sequence[int | None]) -> tuple[Axis, ...]:
+    """Axes of which some are reduced to one cell, which sees all of them."""
+    pairs = zip(axes, spatial, strict=True)
+    return tuple(_window(axis, axis.length, axis.length, "valid") if length == 1 else axis for axis, length in pairs)
+
+
 def _reorders(step: Step, program: Program) -> bool:
     """Whether an operation may put other places into the cells: along an axis that is not the channels'."""
-    if not is_operation(step.operation, REORDERING):
+    if not has_trait(step.operation, Trait.REORDERING):
         return False
     rank = len(program.shape(step.inputs[0]))
     channels = 1 if channels_first(program, step.inputs[0]) else rank - 1
@@ -260,14 +279,15 @@ def _each(value: Any, axes: tuple[Axis, ...]) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,) * len(axes)
 
 
-_MOVES: tuple[tuple[set[str], Callable[[Any, tuple[Axis, ...]], tuple[Axis, ...]]], ...] = (
-    (CONVOLUTIONS, _convolved),
-    (POOLING, _pooled),
-    (ADAPTIVE, _adapted),
-    (TRANSPOSED, _transposed),
-    (PADDING, _padded),
-    (CROPPING, _cropped),
-    (UPSAMPLING, _upsampled),
-    ({"Resizing"}, _resized),
-    ({"CenterCrop"}, _center_cropped),
-)
+Rule = Callable[[Any, tuple[Axis, ...]], tuple[Axis, ...]]
+_RULES: dict[Trait, Rule] = {
+    Trait.CONVOLUTION: _convolved,
+    Trait.POOLING: _pooled,
+    Trait.ADAPTIVE_POOLING: _adapted,
+    Trait.TRANSPOSED_CONVOLUTION: _transposed,
+    Trait.PADDING: _padded,
+    Trait.CROPPING: _cropped,
+    Trait.UPSAMPLING: _upsampled,
+    Trait.RESIZING: _resized,
+    Trait.CENTER_CROPPING: _center_cropped,
+}

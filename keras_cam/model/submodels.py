@@ -9,8 +9,9 @@ import numpy as np
 from keras import layers, ops
 
 from keras_cam.errors import UnsupportedModelError
+from keras_cam.graph.keras_internals import alias, for_any_rank
 from keras_cam.graph.operations import passes_through
-from keras_cam.graph.program import Program, Step, alias, call_step, run
+from keras_cam.graph.program import Program, Step, call_step, run
 from keras_cam.model.affine import can_fold, fold, unfoldable_step
 from keras_cam.model.cut import Cut, cut, describe
 
@@ -173,8 +174,8 @@ def _cell_layers(found: Cut) -> list[Any]:
     cell_layers = []
     for step in found.steps:
         layer = step.operation
-        if isinstance(layer, layers.BatchNormalization):  # built for fewer axes: a twin that takes more
-            layer = alias(layer, f"{layer.name}_cells", axis=-1, _input_spec=None, _build_shapes_dict=None)
+        if isinstance(layer, layers.BatchNormalization):  # built for fewer axes: an alias takes more
+            layer = for_any_rank(layer, f"{layer.name}_cells")
         if not passes_through(layer):
             cell_layers.append(layer)
     return cell_layers

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_cam.errors import InvalidDataError
 
+# What PIL reads of what people have; keras.utils.image_dataset_from_directory takes the first five.
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
@@ -46,14 +47,16 @@ def find_pictures(directory: str | os.PathLike[str]) -> PictureDirectory:
     Raises:
         InvalidDataError: no directory, or no picture in any subdirectory.
     """
+    # Each directory with its pictures, in the order of names: that is the order of the classes.
     root = Path(directory)
     classes = sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".") if root.is_dir() else []
-    found = [sorted(path for path in each.rglob("*") if path.suffix.lower() in PICTURES) for each in classes]
-    paths = [path for each in found for path in each]
+    pictures = [sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES) for folder in classes]
+    paths = [path for of_class in pictures for path in of_class]
     if not paths:
         raise InvalidDataError(
             f"Probes are taken from a directory with a subdirectory of pictures for each class. Received: "
             f"{os.fspath(directory)!r}, {'which has none' if root.is_dir() else 'which is no directory'}."
         )
-    labels = np.repeat(np.arange(len(classes)), [len(each) for each in found])
-    return PictureDirectory(paths, labels.astype(np.int64), tuple(each.name for each in classes))
+    # The class of a picture is the place of its directory; one without pictures counts too.
+    labels = np.repeat(np.arange(len(classes)), [len(of_class) for of_class in pictures])
+    return PictureDirectory(paths, labels.astype(np.int64), tuple(folder.name for folder in classes))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,54 +27,42 @@ class GroundTruth:
 
 
 def ground_truth_of(
-    pictures: Sequence[np.ndarray], chosen: Sequence[int], boxes: Any, masks: Any, count: int
+    pictures: Sequence[np.ndarray], indices: Sequence[int], boxes: Any, masks: Any, count: int
 ) -> list[GroundTruth | None]:
-    """Where the objects are in the pictures chosen from some data.
+    """Where the objects are in some pictures of the data.
 
     Args:
         pictures: (height, width, ...) each.
-        chosen: the index of each among the data.
+        indices: which of the data each picture is.
         boxes: one entry for each of the data: a box (left, top, right, bottom) in pixels, several, or none; or None.
         masks: one (height, width) array for each of the data, true on the object; or None.
         count: how many images the data hold.
 
     Returns:
-        One for each picture; None where no object is known in it.
+        For each picture where the object is; None where no object is known in it.
 
     Raises:
         InvalidDataError: more or fewer entries than images, a box outside its picture, or a mask of another size.
     """
+    # Only the entries of these pictures are read: masks may lie on disk.
     _checked_entries(boxes, masks, count)
-    found: list[GroundTruth | None] = []
-    for picture, index in zip(pictures, chosen, strict=True):
-        size = picture.shape[:2]
-        if masks is not None:
-            found.append(_from_mask(np.asarray(masks[index]), size, index))
-            continue
-        mask = np.zeros(size, bool)
-        several = as_boxes(boxes[index])
-        if not several:
-            found.append(None)
-            continue
-        for box in several:
-            left, top, right, bottom = (round(edge) for edge in box)
-            mask[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = True
-        if not mask.any():
-            raise InvalidDataError(
-                f"boxes[{index}] must cover some of its picture of {size[1]} x {size[0]} pixels. Received: "
-                f"{boxes[index]!r}. Give (left, top, right, bottom) in pixels of the picture."
-            )
-        found.append(GroundTruth(mask, tuple(several)))
-    return found
+    if masks is not None:
+        return [
+            _from_mask(np.asarray(masks[index]), picture.shape[:2], index)
+            for picture, index in zip(pictures, indices, strict=True)
+        ]
+    return [
+        _from_boxes(boxes[index], picture.shape[:2], index) for picture, index in zip(pictures, indices, strict=True)
+    ]
 
 
-def where_known(boxes: Any, masks: Any, count: int) -> np.ndarray | None:
-    """Of which of some data the object is known, before any of them is looked at.
+def has_object(boxes: Any, masks: Any, count: int) -> np.ndarray | None:
+    """Which of some data have an object, told without looking at any picture.
 
     Args:
-        boxes: as for `ground_truth_of`, and so the rest.
+        boxes: as for `ground_truth_of`.
         masks: likewise.
-        count: how many images the data hold.
+        count: likewise.
 
     Returns:
         (count,) bool; None where there are neither boxes nor masks, or masks that are yet to be read from somewhere.
@@ -86,42 +75,83 @@ def where_known(boxes: Any, masks: Any, count: int) -> np.ndarray | None:
     entries = _checked_entries(boxes, masks, count)
     if masks is None:
         return np.array([entry is not None and (isinstance(entry, Box) or len(entry) > 0) for entry in entries], bool)
+    # Masks of any other type may be read from disk, all of them here.
     if type(masks) is list or type(masks) is np.ndarray:
         return np.array([np.any(mask) for mask in entries], bool)
     return None
 
 
-def _checked_entries(boxes: Any, masks: Any, count: int) -> Any:
-    name, values = ("boxes", boxes) if masks is None else ("masks", masks)
-    if len(values) != count:
-        raise InvalidDataError(
-            f"{name} must hold an entry for each image of the data. Received: {len(values)} entries for {count} images."
-        )
-    return values
-
-
-def inside_numbers(heatmap: np.ndarray, truth: GroundTruth) -> Mapping[str, float]:
-    """How far a map lies on the object.
+def energy_inside(heatmap: np.ndarray, truth: GroundTruth) -> float:
+    """The share of the heat that lies on the object (Wang et al. 2020, arXiv 1910.01279).
 
     Args:
         heatmap: (height, width), signed, over the picture.
         truth: where the object is.
 
     Returns:
-        "energy_inside": share of the heat on the object (Wang et al. 2020, arXiv 1910.01279); "pointing": 1 where the
-        hottest pixel is on it, else 0 (Zhang et al. 2016, arXiv 1608.00507); "iou": overlap of the box of the largest
-        part above 0.2 of the maximum with the nearest true box. NaN where the map has no heat.
+        0 to 1; NaN where the map has no heat.
+    """
+    heat = np.maximum(heatmap, 0)  # what speaks against the class lies nowhere
+    total = float(heat.sum())
+    return float(heat[truth.mask].sum()) / total if total else math.nan
+
+
+def pointing(heatmap: np.ndarray, truth: GroundTruth) -> float:
+    """Whether the hottest pixel lies on the object (Zhang et al. 2016, arXiv 1608.00507).
+
+    Args:
+        heatmap: as for `energy_inside`.
+        truth: likewise.
+
+    Returns:
+        1 or 0; NaN where the map has no heat.
+    """
+    return float(truth.mask.reshape(-1)[int(heatmap.argmax())]) if heatmap.max() > 0 else math.nan
+
+
+def iou(heatmap: np.ndarray, truth: GroundTruth) -> float:
+    """Overlap of the box of the largest part above 0.2 of the maximum with the nearest true box.
+
+    Args:
+        heatmap: as for `energy_inside`.
+        truth: likewise.
+
+    Returns:
+        0 to 1; NaN where the map has no heat.
     """
     heat = np.maximum(heatmap, 0)
-    total = float(heat.sum())
-    if total == 0:
-        return dict.fromkeys(("energy_inside", "pointing", "iou"), float("nan"))
-    overlap = best_iou(find_boxes(heat / heat.max()), truth.boxes)
-    return {
-        "energy_inside": float(heat[truth.mask].sum()) / total,
-        "pointing": float(truth.mask.reshape(-1)[int(heat.argmax())]),
-        "iou": 0.0 if overlap is None else overlap,
-    }
+    if not heat.any():
+        return math.nan
+    # The protocol of CAM's paper: a box round the largest part above a fifth of the maximum.
+    return best_iou(find_boxes(heat / heat.max()), truth.boxes) or 0.0
+
+
+def _checked_entries(boxes: Any, masks: Any, count: int) -> Any:
+    """The boxes or masks, whichever there are: one entry for each image."""
+    name, entries = ("boxes", boxes) if masks is None else ("masks", masks)
+    if len(entries) != count:
+        raise InvalidDataError(
+            f"{name} must hold an entry for each image of the data. Received: {len(entries)} entries for {count} "
+            "images."
+        )
+    return entries
+
+
+def _from_boxes(entry: Any, size: tuple[int, ...], index: int) -> GroundTruth | None:
+    boxes = as_boxes(entry)
+    if not boxes:
+        return None
+    # Several boxes are one object: their pixels together. What lies outside the picture is cut off.
+    mask = np.zeros(size, bool)
+    for box in boxes:
+        left, top, right, bottom = (round(edge) for edge in box)
+        mask[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = True
+    if not mask.any():  # shares of the picture's size instead of pixels, say
+        raise InvalidDataError(
+            f"boxes[{index}] must cover some of its picture of {size[1]} x {size[0]} pixels. Received: "
+            f"{entry!r}. Give (left, top, right, bottom) in pixels of the picture."
+        )
+    return GroundTruth(mask, tuple(boxes))
 
 
 def _from_mask(mask: np.ndarray, size: tuple[int, ...], index: int) -> GroundTruth | None:
@@ -130,6 +160,6 @@ def _from_mask(mask: np.ndarray, size: tuple[int, ...], index: int) -> GroundTru
         raise InvalidDataError(f"masks[{index}] must have the size {size} of its picture. Received: {mask.shape}.")
     if not mask.any():
         return None
-    rows, columns = np.nonzero(mask)
+    rows, columns = np.nonzero(mask)  # one box round all of it, for the overlap
     box = Box(int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
     return GroundTruth(mask != 0, (box,))

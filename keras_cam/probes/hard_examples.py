@@ -1,21 +1,34 @@
-"""The images of a data set on which a network is most confidently wrong."""
+"""The hardest images of a data set for a network: those that it is most confidently wrong about."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_cam.errors import InvalidDataError
 from keras_cam.explainer.explainer import Explainer
 from keras_cam.probes.labels import check_labels
-from keras_cam.probes.source import Probes, ProbeSource
+from keras_cam.probes.selection import Selection
+from keras_cam.probes.source import ProbeSource
 
-AT_ONCE = 32
+AT_ONCE = 32  # images explained together
 
 
-def most_wrong(explainer: Explainer, source: ProbeSource, count: int, *, seed: int = 0) -> Probes:
+class Example(NamedTuple):
+    """An image, by how hard it is: of two that are equally hard the earlier one is the greater tuple."""
+
+    margin: float  # of the most probable wrong class over the true one
+    earliness: int
+    image: np.ndarray
+    label: int
+    data_index: int | None
+
+
+def hard_examples(explainer: Explainer, source: ProbeSource, count: int, *, seed: int = 0) -> Selection:
     """Choose the images whose true class a network holds least likely, beside the class that it takes them for.
 
     The data are read once, `MAX_READ` images at most, and no more than `AT_ONCE` and those chosen are kept.
@@ -27,37 +40,50 @@ def most_wrong(explainer: Explainer, source: ProbeSource, count: int, *, seed: i
         seed: of the order of a PyDataset's batches.
 
     Returns:
-        The images, the worst first. Where fewer are wrong, right ones that the network is least sure of follow.
+        The images, the hardest first. Where fewer are wrong, right ones that the network is least sure of follow.
 
     Raises:
         InvalidDataError: data without labels.
     """
-    kept: list[tuple[float, int, np.ndarray, int, int | None]] = []
-    number = itertools.count()
-    for batch in _batches(source, seed):
-        labels = [label for _, label, _ in batch]
-        if None in labels:
-            raise InvalidDataError("probes='worst' looks for wrong predictions. Give labelled data: (x, y).")
-        check_labels(np.array(labels), explainer.num_classes)
-        result = explainer([image for image, _, _ in batch])
-        for row, (image, label, index) in enumerate(batch):
-            probabilities, true = result.probabilities[row], int(label or 0)
-            lead = float(np.delete(probabilities, true).max(initial=-np.inf) - probabilities[true])
-            place = (lead, -next(number))
-            if len(kept) < count or place > kept[0][:2]:
-                entry = (*place, image.copy(), true, index)  # of its own: the batch can go
-                (heapq.heappushpop if len(kept) == count else heapq.heappush)(kept, entry)
-    if not kept:
+    hardest: list[Example] = []  # a heap: the least hard of them is its first
+    for example in _examples(explainer, source, seed):
+        if len(hardest) < count:
+            heapq.heappush(hardest, _copied(example))
+        elif example[:2] > hardest[0][:2]:
+            heapq.heapreplace(hardest, _copied(example))
+    if not hardest:
         raise InvalidDataError("probes='worst' found no image in the data.")
-    worst = sorted(kept, key=lambda entry: entry[:2], reverse=True)
-    indices = [index for *_, index in worst]
-    return Probes(
-        [image for _, _, image, _, _ in worst],
-        np.array([label for _, _, _, label, _ in worst], np.int64),
+    hardest.sort(key=lambda example: example[:2], reverse=True)
+    indices = [example.data_index for example in hardest]
+    return Selection(
+        [example.image for example in hardest],
+        np.array([example.label for example in hardest], np.int64),
         None if None in indices else np.array(indices),
     )
 
 
-def _batches(source: ProbeSource, seed: int) -> list[list[tuple[np.ndarray, int | None, int | None]]]:
+def _examples(explainer: Explainer, source: ProbeSource, seed: int) -> Iterator[Example]:
+    """All images of the data, and how hard each is."""
+    order = itertools.count()
+    for batch in _batches(source, seed):
+        images, labels, indices = zip(*batch, strict=True)
+        if None in labels:
+            raise InvalidDataError("probes='worst' looks for wrong predictions. Give labelled data: (x, y).")
+        check_labels(np.array(labels), explainer.num_classes)
+        result = explainer(list(images))
+        # How much likelier than the true class the network holds the likeliest of the others.
+        for row, probabilities in enumerate(result.probabilities):
+            label = labels[row]
+            margin = float(np.delete(probabilities, label).max(initial=-np.inf) - probabilities[label])
+            yield Example(margin, -next(order), images[row], label, indices[row])
+
+
+def _batches(source: ProbeSource, seed: int) -> Iterator[list[Any]]:
     samples = source.samples(seed)
-    return iter(lambda: list(itertools.islice(samples, AT_ONCE)), [])  # type: ignore[return-value]
+    # Until a batch comes out empty.
+    return iter(lambda: list(itertools.islice(samples, AT_ONCE)), [])
+
+
+def _copied(example: Example) -> Example:
+    """The example without a hold on the batch that its image is a view of."""
+    return example._replace(image=example.image.copy())

@@ -23,16 +23,19 @@ def class_labels(labels: Any, count: int) -> np.ndarray:
     >>> class_labels([[0.0, 1.0], [0.9, 0.1]], 2)
     array([1, 0])
     """
+    # What no label can be, whatever its values.
     array = to_numpy(labels)
     words = f"labels of shape {array.shape} and type {array.dtype}"
     if array.ndim not in (1, 2) or array.dtype.kind not in "biuf" or 0 in array.shape:
         raise InvalidDataError(labels_wanted(words))
     if len(array) != count:
         raise InvalidDataError(f"Each image needs one label. Received: {count} images and {len(array)} labels.")
+    # Rows of probabilities: one-hot, smoothed or soft labels, the likeliest class of each.
     if array.ndim == 2 and array.shape[1] > 1:
         if not ((array >= 0).all() and np.allclose(array.sum(axis=1, dtype=np.float64), 1, atol=1e-2)):
             raise InvalidDataError(labels_wanted(f"{words} whose rows do not sum to one"))
         return array.argmax(axis=1)
+    # Class indices; floats too, as binary_crossentropy wants them.
     column = array.reshape(count)
     if not (np.isfinite(column).all() and (column >= 0).all() and (column == np.floor(column)).all()):
         raise InvalidDataError(labels_wanted(f"{words} with values from {column.min():g} to {column.max():g}"))

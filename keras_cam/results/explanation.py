@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from keras_cam.classes import ClassNames
-from keras_cam.errors import InvalidDataError
-from keras_cam.imaging.fit import placement, visible_region
-from keras_cam.imaging.normalize import common_mode, scaled
-from keras_cam.imaging.resample import place
-from keras_cam.model.grid import Grid, even_grid
-from keras_cam.results.plots import Drawn
+from keras_cam.model.grid import Grid
+from keras_cam.results.heatmaps import (
+    check_drawable,
+    frame_visible,
+    lay_over_images,
+    scale_together,
+    visible_slices,
+)
+from keras_cam.results.localization import Localization
+from keras_cam.results.plots import Plots
 from keras_cam.results.saving import read, write
-from keras_cam.validation import one_of
 
+# What an archive holds: names of attributes, which must not change while old files are to be read.
 FACTS = ("method", "layer", "head", "activation", "class_names", "fit", "diagnosis")
-ALIGNMENTS = ("receptive_field", "stretch")
 ARRAYS = ("maps", "class_indices", "logits", "probabilities", "bias")
 
 
@@ -39,7 +42,7 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation(Drawn):
+class Explanation(Localization, Plots):
     """Where a model looked: maps of C classes of N images, and all that is needed to check and draw them.
 
     Attributes:
@@ -90,10 +93,10 @@ class Explanation(Drawn):
 
     def __repr__(self) -> str:
         images, classes, *grid = self.maps.shape
-        known = "" if np.isnan(self.bias).any() else f", completeness {self.completeness.min():.6f}"
+        completeness = "" if np.isnan(self.bias).any() else f", completeness {self.completeness.min():.6f}"
         return (
             f"<Explanation of {images} image(s), {classes} class(es) each: {'x'.join(map(str, grid))} maps "
-            f"by {self.method!r} at {self.layer!r}{known}>"
+            f"by {self.method!r} at {self.layer!r}{completeness}>"
         )
 
     @property
@@ -103,8 +106,10 @@ class Explanation(Drawn):
         One minus the distance between mean(map) + bias and the logit, as a share of the image's largest logit. NaN for
         methods that do not take the score apart.
         """
+        # The scores of the classes that are mapped, and the sums that stand for them.
         scores = self.logits[np.arange(len(self))[:, np.newaxis], self.class_indices]
         sums = self.maps.reshape(*self.maps.shape[:2], -1).mean(axis=-1, dtype="float64") + self.bias
+        # By the largest logit of all classes: a score near zero is no reason for a large share.
         largest = np.abs(self.logits).max(axis=1, keepdims=True)
         return 1 - np.abs(sums - scores) / np.maximum(largest, np.finfo("float32").tiny)
 
@@ -144,28 +149,17 @@ class Explanation(Drawn):
             InvalidDataError: there is nothing that the maps lie on.
             InvalidOptionError: an unknown or impossible option.
         """
-        if not self._drawable:
-            raise InvalidDataError(
-                f"The maps {self.maps.shape} lie on no picture, signal or volume of as many axes. Received: "
-                f"{[image.shape for image in self.images[:3]] or 'no images'} to draw on. Use result.maps."
-            )
-        one_of("align", align, ALIGNMENTS)
-        sizes = [image.shape[:-1] for image in self.images]
-        stacks = [self.maps] if len(set(sizes)) == 1 else [maps[np.newaxis] for maps in self.maps]  # of one size each
-        placed = [self._placed(maps, image, align, interpolation) for image, maps in enumerate(stacks)]
-        visible = [maps[self._seen(image)] for image, maps in enumerate(placed)]
-        rows = [maps.reshape(*maps.shape[:2], 1, -1) for maps in visible]  # what is scaled has the axes of pictures
-        mode = None if normalize is None else common_mode(rows, normalize, signed=signed)
-        drawn = visible
-        if mode is not None:
-            pairs = zip(rows, visible, strict=True)
-            drawn = [scaled(row, mode, signed=signed, out=row).reshape(maps.shape) for row, maps in pairs]
-        if self.fit == "crop":  # what was cut off was not seen, and can be no evidence
-            framed = [np.zeros_like(maps) for maps in placed]
-            for image, maps in enumerate(drawn):
-                framed[image][self._seen(image)] = maps
-            drawn = framed
-        return [maps for stack in drawn for maps in stack]
+        check_drawable(self)
+        # At the size of the images, in the units of the maps.
+        whole = lay_over_images(self, align, interpolation)
+        # What was cut off was not seen: it is no part of the scale, and no evidence.
+        regions = [visible_slices(self, image) for image in range(len(whole))]
+        visible = [maps[region] for maps, region in zip(whole, regions, strict=True)]
+        # Scaled in place where there is something to scale by.
+        heat = scale_together(visible, normalize, signed)
+        if self.fit == "crop":
+            heat = [frame_visible(*parts) for parts in zip(heat, whole, regions, strict=True)]
+        return [maps for stack in heat for maps in stack]
 
     def grid_at(self, image: int) -> Grid | None:
         """Say where the cells of one image's maps lie.
@@ -177,25 +171,6 @@ class Explanation(Drawn):
             Its grid, in the image that the model was fed; None where that was not looked for.
         """
         return self.grids[image] if self.grids else self.grid
-
-    def _seen(self, image: int) -> tuple[Any, ...]:
-        size, grid = self.images[image].shape[:-1], self.grid_at(image)
-        if self.fit != "crop" or grid is None:
-            return (...,)
-        return (..., *visible_region((size[0], size[1]), (grid.image[0], grid.image[1]), self.fit))
-
-    def _placed(self, maps: np.ndarray, index: int, align: str, interpolation: str) -> np.ndarray:
-        """Maps (n, C, h, w) over pictures of one size: through the grid, and back through what brought them to it."""
-        size, grid = self.images[index].shape[:-1], self.grid_at(index)
-        if grid is None:
-            return place(maps, size, interpolation=interpolation)
-        image = grid.image
-        grid = grid if align == "receptive_field" else even_grid(grid.shape, image)
-        if len(size) == 2:
-            back = placement((size[0], size[1]), (image[0], image[1]), self.fit)
-        else:  # signals and volumes are fed as they are
-            back = tuple((length / fed, 0.0) for length, fed in zip(size, image, strict=True))
-        return place(maps, size, cells=grid.cells_in(back), interpolation=interpolation)
 
     def title(self, image: int, slot: int = 0) -> str:
         """Class and probability of one map.
@@ -221,10 +196,10 @@ class Explanation(Drawn):
             An explanation of `count` images, or of all where there are fewer.
         """
         arrays = {name: getattr(self, name)[:count] for name in (*ARRAYS, "images", "grids")}
-        found = [
-            each._replace(images=tuple(image for image in each.images if image < count)) for each in self.diagnosis
-        ]
-        return replace(self, **arrays, diagnosis=tuple(each for each in found if each.images))
+        # Findings are about the images that are left; those about none of them go.
+        pairs = [(finding, tuple(image for image in finding.images if image < count)) for finding in self.diagnosis]
+        findings = tuple(finding._replace(images=images) for finding, images in pairs if images)
+        return replace(self, **arrays, diagnosis=findings)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write everything, pictures included, to one compressed `.npz` file (no pickles inside).
@@ -254,6 +229,7 @@ class Explanation(Drawn):
         """
         parts = read(path, ARRAYS)
         names, (grid, *grids) = parts.pop("class_names"), parts.pop("grids")
-        found = tuple(Finding(name, words, tuple(images)) for name, words, images in parts.pop("diagnosis"))
+        # JSON has lists where there were tuples.
+        findings = tuple(Finding(name, words, tuple(images)) for name, words, images in parts.pop("diagnosis"))
         parts |= {"grid": grid, "grids": tuple(grids), "class_names": None if names is None else tuple(names)}
-        return cls(**parts, diagnosis=found)
+        return cls(**parts, diagnosis=findings)

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterator, Sequence
 from math import ceil, sqrt
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_cam.drawing.draw_boxes import draw_boxes
 from keras_cam.drawing.encode import encode_png
 from keras_cam.drawing.layout import caption, contact_sheet, scale_to_width
-from keras_cam.drawing.modalities import PICTURES, Modality, modality_of
+from keras_cam.drawing.modalities import modality_of
 from keras_cam.drawing.notebook import html
 from keras_cam.drawing.overlay import overlay
-from keras_cam.drawing.text import checked_text_size
-from keras_cam.errors import InvalidOptionError
-from keras_cam.imaging.normalize import common_mode, limits_of
-from keras_cam.results.localization import Localized
+from keras_cam.drawing.text import panel_text_size
+from keras_cam.results.heatmaps import is_drawable
+from keras_cam.results.localization import boxes_to_draw, true_boxes_to_draw
+from keras_cam.results.result import Result
+from keras_cam.results.rows import DrawOptions, draw_row, is_on_pictures, rows_of, title_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-NOTEBOOK_MAPS = 24
+NOTEBOOK_MAPS = 24  # more make a page heavy
 
 
-class Row(NamedTuple):
-    """One map, ready to be drawn: what of which image, in which limits of the colour bar, with which boxes."""
-
-    image: int
-    slot: int
-    heat: np.ndarray
-    span: tuple[float, float]
-    boxes: Sequence[Any]
-    truth: Any
-
-
-class Drawn(Localized):
-    """Maps (N, C) over N pictures, signals or volumes, drawn: signals as coloured lines, volumes as slices.
+class Plots:
+    """The part of `Explanation` that draws: on pictures, on signals as coloured lines, on volumes as slices.
 
     Options that mean the same everywhere: `signed=True` draws what speaks against a class too, in another colour, zero
     transparent; `normalize` and `align` are those of `heatmaps`; `boxes=0.2` draws the box of the largest part above
@@ -47,38 +35,8 @@ class Drawn(Localized):
     boxes, dashed, and the IoU with them, and brings `boxes=0.2` with it.
     """
 
-    maps: np.ndarray
-    images: tuple[np.ndarray, ...]
-    diagnosis: tuple[Any, ...]
-
-    @property
-    def _drawable(self) -> bool:
-        """Whether there are images that the maps lie on, axis by axis."""
-        return bool(self.images) and all(image.ndim == self.maps.ndim - 1 for image in self.images)
-
-    @property
-    def _manner(self) -> Modality:
-        return modality_of(self.images)
-
-    @property
-    def _pictures(self) -> bool:
-        """Whether it is pictures that are drawn on: what has pixels, boxes, and a look of its own beside its map."""
-        return self._manner is PICTURES
-
-    @abstractmethod
-    def title(self, image: int, slot: int = 0) -> str:
-        """Class and probability of one map."""
-
-    @abstractmethod
-    def _seen(self, image: int) -> tuple[Any, ...]:
-        """Where in its maps, laid over it, a picture was fed to the model: all of it, unless it was cropped."""
-
-    @abstractmethod
-    def first(self, count: int) -> Drawn:
-        """The same for the first few images."""
-
     def overlays(
-        self,
+        self: Result,
         *,
         signed: bool = False,
         colormap: str | None = None,
@@ -105,22 +63,11 @@ class Drawn(Localized):
             For each image a list of C uint8 RGB (H, W, 3) pictures, at the picture's own size; for signals and volumes
             the panels without titles.
         """
-        placing: dict[str, Any] = {"signed": signed, "align": align, "interpolation": interpolation}
-        if not self._pictures:
-            options: dict[str, Any] = {"colormap": colormap, "alpha": alpha, "boxes": boxes, "truth": truth}
-            return self.panels(normalize=normalize, titles=False, **placing, **options)
-        heatmaps = self.heatmaps(_scale(normalize), **placing)
-        found, true = self._found(boxes, truth, align), self._true(truth)
-        drawn = []
-        for image, (picture, heats) in enumerate(zip(self.images, heatmaps, strict=True)):
-            layers = [overlay(picture, heat, colormap=colormap, alpha=alpha, signed=signed) for heat in heats]
-            drawn.append(
-                [draw_boxes(layer, found[image][slot], truth=true[image]) for slot, layer in enumerate(layers)]
-            )
-        return drawn
+        options = DrawOptions(signed, normalize, align, interpolation, boxes, truth, colormap=colormap, alpha=alpha)
+        return draw_overlays(self, options) if is_on_pictures(self) else draw_panels(self, options, titles=False)
 
     def sheet(
-        self,
+        self: Result,
         *,
         columns: int | None = None,
         width: int | None = None,
@@ -152,23 +99,14 @@ class Drawn(Localized):
             text_size: height of the letters in pixels, at least 6; default: by the width.
 
         Returns:
-            One uint8 RGB picture; `keras_cam.drawing.encode.save_png(path, sheet)` writes it.
+            One uint8 RGB picture; `keras_cam.drawing.save_png(path, sheet)` writes it.
         """
-        width = self._manner.width if width is None else width
-        size = checked_text_size(text_size, min(max(11, round(width / self._manner.text_share)), 18))
-        options: dict[str, Any] = {"width": width, "text_size": size, "colormap": colormap, "signed": signed}
-        options |= {"align": align, "interpolation": interpolation, "boxes": boxes, "truth": truth}
-        rows = self.panels(normalize=normalize, **options)
-        if self._pictures:
-            plain = [scale_to_width(picture, width) for picture in self.images]
-            rows = [[caption(plain[row], [f"image {row}"], text_size=size), *rows[row]] for row in range(len(rows))]
-        if columns is None:
-            columns = 1 if self.class_indices.shape[1] > 1 else ceil(sqrt(len(self.images) / 2))
-        drawn = contact_sheet([cell for row in rows for cell in row], columns * len(rows[0]), gap=size // 2)
-        return np.pad(drawn, ((size, size), (size, size), (0, 0)), constant_values=255)
+        sizes: dict[str, Any] = {"width": width, "text_size": text_size}
+        options = DrawOptions(signed, normalize, align, interpolation, boxes, truth, colormap=colormap, **sizes)
+        return draw_sheet(self, options, columns)
 
     def panels(
-        self,
+        self: Result,
         *,
         normalize: str | tuple[float, float] = "image",
         signed: bool = False,
@@ -194,17 +132,11 @@ class Drawn(Localized):
         Returns:
             For each image a list of C uint8 RGB pictures.
         """
-        drawn: list[list[np.ndarray]] = [[] for _ in self.images]
-        for row in self._rows(normalize, signed, align, interpolation, boxes, truth):
-            lines = [self._line(row)] if titles else []
-            marks = {"boxes": row.boxes, "truth": row.truth, "signed": signed}
-            drawn[row.image].append(
-                self._manner.draw(self.images[row.image], row.heat, row.span, lines, **marks, **options)
-            )
-        return drawn
+        choices = DrawOptions(signed, normalize, align, interpolation, boxes, truth, **options)
+        return draw_panels(self, choices, titles=titles)
 
     def plot(
-        self,
+        self: Result,
         *,
         signed: bool = False,
         colormap: str | None = None,
@@ -232,70 +164,90 @@ class Drawn(Localized):
         Returns:
             A `matplotlib.figure.Figure`; in a notebook it shows itself, elsewhere call `.savefig(path)`.
         """
-        rows = list(self._rows(normalize, signed, align, interpolation, boxes, truth))
-        marks = {"boxes": [row.boxes for row in rows], "truth": [row.truth for row in rows]}
-        return self._manner.figure(
-            [self.images[row.image] for row in rows],
-            [row.heat for row in rows],
-            [self._line(row) for row in rows],
-            limits=[row.span for row in rows],
-            colormap=colormap,
-            signed=signed,
-            text_size=text_size,
-            **(marks if self._pictures else {}),
-        )
+        options = DrawOptions(signed, normalize, align, interpolation, boxes, truth, colormap=colormap)
+        return draw_figure(self, options, text_size)
 
-    def _repr_html_(self) -> str | None:
+    def _repr_html_(self: Result) -> str | None:
         """What a notebook shows: the pictures and their maps; None, and so the line of text, where there are none."""
-        if not self._drawable:
-            return None
-        some = self.first(max(1, NOTEBOOK_MAPS // self.class_indices.shape[1]))
-        width = self._manner.notebook_width
-        lines = [self._line(row).replace("\t", " ") for row in some._rows()]
-        rows = []
-        for image, panels in enumerate(some.panels(width=width, titles=False)):
-            plain = (
-                [(encode_png(scale_to_width(self.images[image], width)), f"image {image}")] if self._pictures else []
-            )
-            rows.append(plain + [(encode_png(drawn), lines.pop(0)) for drawn in panels])
-        rest = len(self.images) - len(rows)
-        more = [f"and {rest} more images: result.sheet(), result.plot()"] if rest else []
-        return html(repr(self), rows, [*more, *(finding.words for finding in self.diagnosis)])
-
-    def _line(self, row: Row) -> str:
-        """The caption of a map; after a tab what is not to be cut off where a long name is shortened."""
-        which = "" if self._pictures or len(self.images) == 1 else f"image {row.image}: "
-        title = "\t".join(self.title(row.image, row.slot).rsplit(" ", 1))
-        return which + title + ("" if row.span[0] < row.span[1] else " (empty map)")
-
-    def _rows(
-        self,
-        normalize: str | tuple[float, float] = "image",
-        signed: bool = False,
-        align: str = "receptive_field",
-        interpolation: str = "bilinear",
-        boxes: float | None = None,
-        truth: Any = None,
-    ) -> Iterator[Row]:
-        """The maps of all images, in order; where the picture was not seen, their colours begin."""
-        placed = self.heatmaps(None, align=align, interpolation=interpolation)
-        found, true = self._found(boxes, truth, align), self._true(truth)
-        parts = [maps[self._seen(image)].reshape(len(maps), 1, -1) for image, maps in enumerate(placed)]
-        mode = common_mode(parts, _scale(normalize), signed=signed)
-        for image, (maps, part) in enumerate(zip(placed, parts, strict=True)):
-            low, high = (end.ravel().tolist() for end in limits_of(part, mode, signed=signed))
-            for slot, span in enumerate(zip(low, high, strict=True)):
-                heat = np.full_like(maps[slot], 0 if signed else span[0])
-                heat[self._seen(image)] = maps[slot][self._seen(image)]
-                yield Row(image, slot, heat, span, found[image][slot], true[image])
+        return notebook_html(self) if is_drawable(self) else None
 
 
-def _scale(normalize: Any) -> str | tuple[float, float]:
-    """What maps are scaled by to be drawn, or an error."""
-    if normalize is None:
-        raise InvalidOptionError(
-            "normalize=None leaves maps in logit units, which have no colours. Received: normalize=None to draw with. "
-            "Use 'image', 'batch', 'minmax' or a range (low, high); heatmaps(None) gives the numbers."
-        )
-    scale: str | tuple[float, float] = normalize
-    return scale
+def draw_overlays(result: Result, options: DrawOptions) -> list[list[np.ndarray]]:
+    """As `Explanation.overlays`, of pictures."""
+    # Heat in [0, 1] at the pictures' own sizes, and what is drawn on it.
+    placing: dict[str, Any] = {"align": options.align, "interpolation": options.interpolation}
+    heatmaps = result.heatmaps(options.normalize, signed=options.signed, **placing)
+    boxes = boxes_to_draw(result, options.boxes, options.truth, options.align)
+    truth = true_boxes_to_draw(options.truth, len(result.class_indices))
+    colors: dict[str, Any] = {"colormap": options.colormap, "alpha": options.alpha, "signed": options.signed}
+    # Colours first, boxes on top.
+    drawn = []
+    for image, (picture, maps) in enumerate(zip(result.images, heatmaps, strict=True)):
+        layers = [overlay(picture, heat, **colors) for heat in maps]
+        drawn.append([draw_boxes(layer, boxes[image][slot], truth=truth[image]) for slot, layer in enumerate(layers)])
+    return drawn
+
+
+def draw_panels(result: Result, options: DrawOptions, *, titles: bool = True) -> list[list[np.ndarray]]:
+    """As `Explanation.panels`."""
+    panels: list[list[np.ndarray]] = [[] for _ in result.images]
+    for row in rows_of(result, options):
+        lines = [title_of(result, row)] if titles else []
+        panels[row.image].append(draw_row(result, row, options, lines))
+    return panels
+
+
+def draw_sheet(result: Result, options: DrawOptions, columns: int | None) -> np.ndarray:
+    """As `Explanation.sheet`."""
+    modality = modality_of(result.images)
+    width = modality.width if options.width is None else options.width
+    size = panel_text_size(options.text_size, width, modality.text_share)
+    rows = draw_panels(result, options)
+    # Beside the maps of a picture the picture itself, at the same width.
+    if is_on_pictures(result):
+        for image, row in enumerate(rows):
+            row.insert(0, caption(scale_to_width(result.images[image], width), [f"image {image}"], text_size=size))
+    # Several classes of an image fill a row; of one class each, about as many rows as columns.
+    if columns is None:
+        columns = 1 if result.class_indices.shape[1] > 1 else ceil(sqrt(len(result.images) / 2))
+    # All on white, with a margin as wide as the letters are high.
+    cells = [cell for row in rows for cell in row]
+    drawn = contact_sheet(cells, columns * len(rows[0]), gap=size // 2)
+    return np.pad(drawn, ((size, size), (size, size), (0, 0)), constant_values=255)
+
+
+def draw_figure(result: Result, options: DrawOptions, text_size: float) -> Figure:
+    """As `Explanation.plot`; its letters are in points."""
+    rows = list(rows_of(result, options))
+    # Only pictures have boxes.
+    marks = {"boxes": [row.boxes for row in rows], "truth": [row.truth for row in rows]}
+    return modality_of(result.images).figure(
+        [result.images[row.image] for row in rows],
+        [row.heat for row in rows],
+        [title_of(result, row) for row in rows],
+        limits=[row.limits for row in rows],
+        colormap=options.colormap,
+        signed=options.signed,
+        text_size=text_size,
+        **(marks if is_on_pictures(result) else {}),
+    )
+
+
+def notebook_html(result: Result) -> str:
+    """The first pictures and their maps, in HTML that needs nothing from outside."""
+    # As many images as make a few dozen maps, however many classes each has.
+    first = result.first(max(1, NOTEBOOK_MAPS // result.class_indices.shape[1]))
+    width = modality_of(result.images).notebook_width
+    options = DrawOptions(width=width)
+    rows: list[list[tuple[bytes, str]]] = [[] for _ in first.images]
+    # Each picture, then its maps.
+    if is_on_pictures(result):
+        for image, picture in enumerate(first.images):
+            rows[image].append((encode_png(scale_to_width(picture, width)), f"image {image}"))
+    for row in rows_of(first, options):
+        title = str(title_of(result, row))
+        rows[row.image].append((encode_png(draw_row(first, row, options, [])), title))
+    # Below them what is left out, and what makes the result of little use.
+    left_out = len(result.images) - len(rows)
+    more = [f"and {left_out} more images: result.sheet(), result.plot()"] if left_out else []
+    return html(repr(result), rows, [*more, *(finding.words for finding in result.diagnosis)])

@@ -37,13 +37,15 @@ def write(
         The path written to.
     """
     target = Path(path)
+    # ".npz" is put after the whole name: of "epoch.3" the ending is no file type.
     target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
-    words = json.dumps(
-        {**facts, "grids": [None if grid is None else asdict(grid) for grid in grids], "images": len(images)}
-    )
-    everything: dict[str, Any] = {"facts": np.array(words), **arrays}
-    everything |= {f"image_{index}": image for index, image in enumerate(images)}
-    np.savez_compressed(target, **everything)
+    # What JSON can hold is one string, an array without dimensions.
+    known_grids = [None if grid is None else asdict(grid) for grid in grids]
+    words = json.dumps({**facts, "grids": known_grids, "images": len(images)})
+    # Images are arrays of their own, since they may differ in size.
+    entries: dict[str, Any] = {"facts": np.array(words), **arrays}
+    entries |= {f"image_{index}": image for index, image in enumerate(images)}
+    np.savez_compressed(target, **entries)
     return target
 
 
@@ -61,6 +63,7 @@ def read(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, Any]:
         InvalidDataError: the file is not one of ours.
     """
     target = Path(path)
+    # `write` was given the name without its ending.
     if not target.exists() and target.suffix != ".npz":
         target = target.with_name(target.name + ".npz")
     try:
@@ -69,6 +72,7 @@ def read(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, Any]:
             arrays = {name: file[name] for name in names}
             images = tuple(file[f"image_{index}"] for index in range(facts["images"]))
             grids = facts["grids"]
+    # What NumPy, zip and JSON say of files that are not ours, or of half a file.
     except (KeyError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise InvalidDataError(
             f"{os.fspath(path)!r} is not a saved Explanation: {error}. Write one with result.save(path)."

@@ -25,6 +25,7 @@ class CAMLoader(base_plugin.TBLoader):
         Args:
             flags: TensorBoard's flags, changed in place.
         """
+        # An error here would keep TensorBoard from starting, for all other plugins too.
         try:
             flags.samples_per_plugin.setdefault("keras_cam", KEPT)
         except Exception as error:
@@ -39,6 +40,7 @@ class CAMLoader(base_plugin.TBLoader):
         Returns:
             The plugin; None, after a warning, where that fails.
         """
+        # The plugin imports more than this file does: NumPy, and parts of TensorBoard that another version may lack.
         try:
             from keras_cam.tensorboard.plugin import CAMPlugin
 

@@ -73,6 +73,7 @@ class CAMPlugin(base_plugin.TBPlugin):
 
     def _maps(self, request: Any) -> Answer:
         series = self._log(request).maps(_run(request.args), _probe(request.args))
+        # The header says of each step where its numbers begin among those that follow it.
         steps, offset = [], 0
         for step, time, record in series.records:
             about = record._asdict() | {"step": step, "wall_time": time, "shape": record.maps.shape, "offset": offset}
@@ -97,14 +98,15 @@ def _application(answer: Callable[[Any], Answer]) -> Any:
 
     def respond(request: Any) -> Any:
         status, headers = 200, []
+        # Whatever goes wrong is an answer in words, which the page shows.
         try:
             if request.method not in ("GET", "HEAD"):
                 headers = [("Allow", "GET, HEAD")]
                 raise RequestError(405, f"{request.method} is not answered here, only GET is.")
             content, mime = answer(request)
             _check_size(len(content))
-        except RequestError as refused:
-            status, content, mime = refused.status, _json({"error": str(refused)}), JSON
+        except RequestError as error:
+            status, content, mime = error.status, _json({"error": str(error)}), JSON
         except Exception as error:
             logger.exception("The CAM tab's request %s failed.", request.path)
             words = f"keras_cam failed ({type(error).__name__}); the terminal of tensorboard says more."

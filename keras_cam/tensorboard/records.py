@@ -2,7 +2,7 @@
 
 A run holds, each under a tag of its own, the picture of a probe, its maps, and one summary of all probes for each
 epoch. A maps record carries signed grids with their place in the picture, so that the browser can lay them over it.
-TensorBoard loads this file: it imports the standard library and NumPy only.
+TensorBoard loads this file: of others it imports the standard library and NumPy only.
 """
 
 from __future__ import annotations
@@ -10,10 +10,24 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from keras_cam.tensorboard.checks import (
+    are_boxes,
+    are_classes,
+    are_finite_numbers,
+    are_named_numbers,
+    are_named_texts,
+    are_numbers_or_none,
+    are_probable_classes,
+    are_whole_numbers,
+    is_index_or_none,
+    is_number_or_none,
+    is_text,
+)
 
 PLUGIN = "keras_cam"
 VERSION = 1
@@ -21,8 +35,39 @@ PICTURES, MAPS, EPOCHS = "pictures", "maps", "epochs"
 EPOCHS_TAG = f"{PLUGIN}/epochs"
 PROBE = re.compile(r"probe_[0-9]{1,5}\Z", re.ASCII)
 LONGEST = 4096  # classes, rows or columns of one record
-LARGEST = 1e12  # of a number in a header: a float32 of the browser's graphics still holds it
-DTYPES = ("<f4", "<f2")
+DTYPES = ("<f4", "<f2")  # of maps; the first is written, both are read
+FIRST_MAP, OBJECT_MAP = "heat", "inside"  # what a measure is about: the map of class "heat_of", or of "inside_of"
+
+
+class Part(NamedTuple):
+    """A part of what is said of a probe.
+
+    Attributes:
+        default: makes what stands for it where it is not said, for so many classes.
+        is_valid: whether it is sound, so that the page can draw it without looking twice.
+    """
+
+    default: Callable[[int], Any]
+    is_valid: Callable[[Any], bool]
+
+
+TEXT, INDEX = Part(lambda count: "", is_text), Part(lambda count: None, is_index_or_none)
+PARTS = {  # of a probe, besides "probe" and "classes"
+    "group": TEXT,
+    "name": TEXT,
+    "image": TEXT,
+    "true": INDEX,
+    "predicted": INDEX,
+    "picture": INDEX,  # a step
+    "heat_of": INDEX,
+    "inside_of": INDEX,
+    "names": Part(lambda count: {}, are_named_texts),
+    "p": Part(lambda count: [None] * count, are_numbers_or_none),
+    "p_true": Part(lambda count: None, is_number_or_none),
+    "top": Part(lambda count: [], are_probable_classes),
+    "boxes": Part(lambda count: [], are_boxes),
+    "numbers": Part(lambda count: {}, are_named_numbers),
+}
 
 
 class MapsRecord(NamedTuple):
@@ -68,19 +113,18 @@ def kind_of(content: bytes) -> str | None:
     return str(kind) if kind in (PICTURES, MAPS, EPOCHS) else None
 
 
-def encode_maps(record: MapsRecord, dtype: str = "<f4") -> list[bytes]:
+def encode_maps(record: MapsRecord) -> list[bytes]:
     """A maps record as the two strings of its tensor: a header, and the numbers.
 
     Args:
         record: the record.
-        dtype: "<f4", or "<f2" for half the size.
 
     Returns:
         The strings.
     """
-    header = {"v": VERSION, "shape": list(record.maps.shape), "dtype": dtype, **record._asdict()}
+    header = {"v": VERSION, "shape": list(record.maps.shape), "dtype": DTYPES[0], **record._asdict()}
     del header["maps"]
-    return [json.dumps(_clean(header)).encode(), np.ascontiguousarray(record.maps, dtype=dtype).tobytes()]
+    return [json.dumps(_clean(header)).encode(), np.ascontiguousarray(record.maps, dtype=DTYPES[0]).tobytes()]
 
 
 def decode_maps(strings: Sequence[bytes]) -> MapsRecord:
@@ -95,28 +139,44 @@ def decode_maps(strings: Sequence[bytes]) -> MapsRecord:
     Raises:
         ValueError: anything but a whole record; the message says what is wrong with it.
     """
+    # Each part is checked before the next one is read by it.
     first, numbers = _strings(strings, 2)
     header = _object(first)
-    names = ("shape", "dtype", "classes", "placement", "field", "size")
-    parts: list[Any] = [header.get(name) for name in names]
-    shape, dtype, classes, placement, field, size = parts
-    if not _whole(shape, 3, 1, LONGEST) or dtype not in DTYPES:
+    maps = _decode_numbers(numbers, header.get("shape"), header.get("dtype"))
+    classes, field, size = header.get("classes"), header.get("field"), header.get("size")
+    if not are_classes(classes, len(maps)):
+        raise ValueError("not one class for each map")
+    placement = _decode_placement(header.get("placement"))
+    if not are_finite_numbers(field, 2, low=0):
+        raise ValueError("no size of what a cell sees")
+    if not are_whole_numbers(size, 2, 1, 2**16):
+        raise ValueError("no size of the picture")
+    return MapsRecord(maps, tuple(classes), placement, (float(field[0]), float(field[1])), (size[0], size[1]))
+
+
+def _decode_numbers(numbers: bytes, shape: Any, dtype: Any) -> np.ndarray:
+    if not are_whole_numbers(shape, 3, 1, LONGEST) or dtype not in DTYPES:
         raise ValueError("no maps (C, h, w) of a known type")
     if len(numbers) != math.prod(shape) * np.dtype(dtype).itemsize:
         raise ValueError(f"{len(numbers)} bytes for maps of shape {shape}")
-    if not _are_classes(classes, shape[0]):
-        raise ValueError("not one class for each map")
-    pairs: list[Any] = placement if isinstance(placement, list) and len(placement) == 2 else [None, None]
-    if not all(_finite(pair, 2) and pair[1] != 0 for pair in pairs) or not _finite(field, 2, low=0):
+    return np.frombuffer(numbers, dtype).reshape(shape).astype("<f4")
+
+
+def _decode_placement(placement: Any) -> tuple[tuple[float, float], tuple[float, float]]:
+    if not isinstance(placement, list) or len(placement) != 2:
         raise ValueError("no place for the cells")
-    if not _whole(size, 2, 1, 2**16):
-        raise ValueError("no size of the picture")
-    maps = np.frombuffer(numbers, dtype).reshape(shape).astype("<f4")
-    (rows, columns) = ((float(offset), float(stride)) for offset, stride in pairs)
-    return MapsRecord(maps, tuple(classes), (rows, columns), (float(field[0]), float(field[1])), (size[0], size[1]))
+    if not all(are_finite_numbers(pair, 2) and pair[1] != 0 for pair in placement):
+        raise ValueError("no offset and stride of the cells")
+    rows, columns = ((float(offset), float(stride)) for offset, stride in placement)
+    return rows, columns
 
 
-def encode_epoch(epoch: int, probes: Sequence[Mapping[str, Any]], unit: str = "epoch") -> list[bytes]:
+def encode_epoch(
+    epoch: int,
+    probes: Sequence[Mapping[str, Any]],
+    unit: str = "epoch",
+    measures: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[bytes]:
     """A summary of all probes at one epoch as the one string of its tensor; numbers that are not finite are left out.
 
     Args:
@@ -126,11 +186,13 @@ def encode_epoch(epoch: int, probes: Sequence[Mapping[str, Any]], unit: str = "e
             "top" (pairs of a class, mapped or not, and its probability), "boxes", "numbers", and of which classes'
             maps these are: "inside_of" where they are about the boxes, "heat_of" where they are not.
         unit: what is counted: "epoch" or "batch".
+        measures: for each name in "numbers" its "label" for the reader, and which map it is "about":
+            `FIRST_MAP`, `OBJECT_MAP` or None.
 
     Returns:
         The string.
     """
-    summary = {"v": VERSION, "epoch": epoch, "unit": unit, "probes": list(probes)}
+    summary = {"v": VERSION, "epoch": epoch, "unit": unit, "measures": measures or {}, "probes": list(probes)}
     return [json.dumps(_clean(summary), allow_nan=False, separators=(",", ":")).encode()]
 
 
@@ -141,82 +203,74 @@ def decode_epoch(strings: Sequence[bytes]) -> dict[str, Any]:
         strings: the strings of a tensor.
 
     Returns:
-        "v", "epoch", "unit" and "probes"; each probe has all that `encode_epoch` names, empty or None where it was not
-        said, and nothing else.
+        "v", "epoch", "unit", "measures" and "probes"; each probe has all that `encode_epoch` names, empty or None where
+        it was not said, and nothing else.
 
     Raises:
         ValueError: anything but a whole summary; the message says what is wrong with it.
     """
+    # What is not there is empty, as in logs that were written before it was said; what is there must be whole.
     summary = _object(*_strings(strings, 1))
-    epoch, probes = summary.get("epoch"), summary.get("probes")
-    if not _whole([epoch], 1, -(2**53), 2**53) or not isinstance(probes, list):
-        raise ValueError("no epoch, or no list of probes")
-    unit = "batch" if summary.get("unit") == "batch" else "epoch"
-    return {"v": VERSION, "epoch": epoch, "unit": unit, "probes": [_probe(probe) for probe in probes]}
-
-
-def _probe(said: Any) -> dict[str, Any]:
-    """One probe of an epoch, all its parts checked."""
-    if not isinstance(said, dict) or not PROBE.match(str(said.get("probe"))) or not _are_classes(said.get("classes")):
-        raise ValueError("a probe without an id or classes")
-    classes = said["classes"]
-    texts = {part: said.get(part, "") for part in ("group", "name", "image")}
-    asked = {part: said.get(part) for part in ("true", "predicted", "picture", "heat_of", "inside_of")}
-    names, numbers, boxes = said.get("names", {}), said.get("numbers", {}), said.get("boxes", [])
-    p, p_true, top = said.get("p", [None] * len(classes)), said.get("p_true"), said.get("top", [])
-    sound = {
-        "group, name or image": all(isinstance(text, str) for text in texts.values()),
-        "true or predicted class, or picture": _are_classes(_known(asked.values())),
-        "names": isinstance(names, dict) and all(isinstance(name, str) for name in names.values()),
-        "p": isinstance(p, list) and len(p) == len(classes) and _finite(_known([*p, p_true])),
-        "top": isinstance(top, list) and all(_finite(pair, 2) and _are_classes(pair[:1]) for pair in top),
-        "numbers": isinstance(numbers, dict) and _finite(_known(numbers.values())),
-        "boxes": isinstance(boxes, list) and all(_finite(box, 4) for box in boxes),
+    epoch, probes, measures = summary.get("epoch"), summary.get("probes"), summary.get("measures", {})
+    if (
+        not are_whole_numbers([epoch], 1, -(2**53), 2**53)
+        or not isinstance(probes, list)
+        or not isinstance(measures, dict)
+    ):
+        raise ValueError("no epoch, no list of probes, or no table of measures")
+    return {
+        "v": VERSION,
+        "epoch": epoch,
+        "unit": "batch" if summary.get("unit") == "batch" else "epoch",
+        "measures": {name: _measure(measure) for name, measure in measures.items()},
+        "probes": [_probe(probe) for probe in probes],
     }
-    if not all(sound.values()):
-        raise ValueError(f"a probe with a wrong {next(part for part in sound if not sound[part])}")
-    numbers = {name: value for name, value in numbers.items() if value is not None}
-    rest = {"classes": classes, "names": names, "p": p, "p_true": p_true, "top": top, "boxes": boxes}
-    rest["numbers"] = numbers
-    return {"probe": said["probe"], **texts, **asked, **rest}
 
 
-def _known(values: Iterable[Any]) -> list[Any]:
-    return [value for value in values if value is not None]
+def _measure(measure: Any) -> dict[str, Any]:
+    """What is said of a measure, checked."""
+    if not isinstance(measure, dict) or not isinstance(measure.get("label"), str):
+        raise ValueError("a measure without a label")
+    about = measure.get("about")
+    if about is not None and about not in (FIRST_MAP, OBJECT_MAP):
+        raise ValueError("a measure about an unknown map")
+    return {"label": measure["label"], "about": about}
 
 
-def _are_classes(values: Any, count: int | None = None) -> bool:
-    return _whole(values, count, -(2**31), 2**31)
+def _probe(probe: Any) -> dict[str, Any]:
+    """One probe of an epoch, all its parts checked."""
+    if not isinstance(probe, dict) or not PROBE.match(str(probe.get("probe"))):
+        raise ValueError("a probe without an id")
+    if not are_classes(probe.get("classes")):
+        raise ValueError("a probe without classes")
+    # All other parts by their table; what is not in it is left out.
+    count = len(probe["classes"])
+    parts = {"probe": probe["probe"], "classes": probe["classes"]}
+    for name, part in PARTS.items():
+        parts[name] = probe.get(name, part.default(count))
+        if not part.is_valid(parts[name]):
+            raise ValueError(f"a probe with a wrong {name}")
+    if len(parts["p"]) != count:
+        raise ValueError(f"{len(parts['p'])} probabilities of {count} classes")
+    parts["numbers"] = {name: value for name, value in parts["numbers"].items() if value is not None}
+    return parts
 
 
 def _strings(strings: Any, count: int) -> list[bytes]:
-    found = list(strings) if isinstance(strings, (list, tuple)) else []
-    if len(found) != count or not all(type(string) is bytes for string in found):
+    parts = list(strings) if isinstance(strings, (list, tuple)) else []
+    if len(parts) != count or not all(type(part) is bytes for part in parts):
         raise ValueError(f"not {count} strings")
-    return found
+    return parts
 
 
 def _object(string: bytes) -> Any:
     try:
-        found = json.loads(string)
-    except (ValueError, RecursionError) as error:
+        content = json.loads(string)
+    except (ValueError, RecursionError) as error:  # brackets within brackets, a hundred thousand deep
         raise ValueError("a header that is no JSON") from error
-    if not isinstance(found, dict) or found.get("v") != VERSION:
+    if not isinstance(content, dict) or content.get("v") != VERSION:
         raise ValueError(f"not of version {VERSION}")
-    return found
-
-
-def _whole(values: Any, count: int | None, low: int, high: int) -> bool:
-    """Whether values are a list of so many whole numbers in a range."""
-    if not isinstance(values, list) or count not in (None, len(values)):
-        return False
-    return all(type(value) is int and low <= value <= high for value in values)
-
-
-def _finite(values: Any, count: int | None = None, low: float = -LARGEST) -> bool:
-    """Whether values are a list of so many numbers in a range."""
-    is_list = isinstance(values, list) and count in (None, len(values))
-    return is_list and all(type(value) in (int, float) and low <= value <= LARGEST for value in values)
+    return content
 
 
 def _clean(value: Any) -> Any:

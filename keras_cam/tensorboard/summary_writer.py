@@ -42,6 +42,7 @@ def check_writable(directory: str, option: str = "log_dir") -> None:
     existing = os.path.abspath(directory)
     while not os.path.lexists(existing):
         existing = os.path.dirname(existing)
+    # The nearest directory that exists is the one that the others would be made in.
     if not os.path.isdir(existing):
         problem = f"{existing!r} is a file, not a directory"
     elif not os.access(existing, os.W_OK | os.X_OK):
@@ -82,7 +83,7 @@ class SummaryWriter:
         self._file: RecordWriter | None = None
         self._path = ""
         self._is_kept = False  # whether something has been flushed into the file
-        self._last: int | None = None  # step
+        self._last: int | None = None  # the step of the last summary
 
     def image(
         self, tag: str, encoded: bytes, *, width: int, height: int, step: int, description: str | None = None
@@ -138,7 +139,7 @@ class SummaryWriter:
     def flush(self) -> None:
         """See to it that all that was written lies in the file."""
         if self._file is not None:
-            with self._letting_go_on_error():
+            with self._closing_on_error():
                 self._file.flush()
             self._is_kept = True
 
@@ -146,7 +147,7 @@ class SummaryWriter:
         """Flush and close the event file; may be called again."""
         self.flush()
         if self._file is not None:
-            with self._letting_go_on_error():
+            with self._closing_on_error():
                 self._file.close()
             self._file = None
 
@@ -156,7 +157,7 @@ class SummaryWriter:
 
         summary = summary_pb2.Summary()
         summary.value.add(tag=tag, tensor=tensor_util.make_tensor_proto(content), metadata=metadata)
-        with self._letting_go_on_error():
+        with self._closing_on_error():
             if self._file is None:
                 self._begin(step)
             self._add(step=step, summary=summary)
@@ -172,6 +173,7 @@ class SummaryWriter:
         from tensorboard.compat.proto import event_pb2
         from tensorboard.summary.writer.record_writer import RecordWriter
 
+        # The name: the second, for order; the process, for several writers; a running number, for several files of one.
         tf.io.gfile.makedirs(self.directory)
         second, process = int(time.time()), f"{socket.gethostname()}.{os.getpid()}"
         name = f"events.out.tfevents.{second:010d}.{process}.{next(NUMBERS):06d}"
@@ -181,6 +183,7 @@ class SummaryWriter:
         else:
             self._file = RecordWriter(tf.io.gfile.GFile(self._path, "wb"))
         self._add(file_version="brain.Event:2")
+        # Where steps begin anew TensorBoard drops the later ones that it has read, if the file says so.
         if self._last is None or step < self._last:
             self._add(step=step, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
 
@@ -191,14 +194,15 @@ class SummaryWriter:
             self._file.write(event_pb2.Event(wall_time=time.time(), **content).SerializeToString())
 
     @contextlib.contextmanager
-    def _letting_go_on_error(self) -> Iterator[None]:
+    def _closing_on_error(self) -> Iterator[None]:
+        """Let an error of the block through, and leave no open file behind: its next summary starts a new one."""
         try:
             yield
         except BaseException:
-            self._let_go()
+            self._abandon()
             raise
 
-    def _let_go(self) -> None:
+    def _abandon(self) -> None:
         """Close the file whatever it says, and leave none behind in which there is nothing whole."""
         file, self._file = self._file, None
         if file is not None:

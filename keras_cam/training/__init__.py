@@ -1,6 +1,12 @@
 """`CAMCallback`: when to look while a model trains, what is shown, and where it goes.
 
-`Look` is what `on_look` is called with. The names are loaded at first use: they load Keras.
+`Look` is what the function given as `CAMCallback(on_look=...)` is called with: the maps of the probes, and the numbers
+that say where the model looks; docs/training.md lists what it holds. Both names are loaded at first use, for they load
+Keras.
+
+>>> from keras_cam.training import CAMCallback, Look
+>>> Look.__module__
+'keras_cam.training.look'
 """
 
 from __future__ import annotations

@@ -39,20 +39,22 @@ def probe_card(
     >>> probe_card(np.zeros((32, 32, 3), "uint8"), np.zeros((4, 4)), (0.0, 1.0), ["epoch 0"]).shape
     (360, 700, 3)
     """
+    # The parts: the picture, a colour bar that has room for its numbers, the caption.
     scaled = scale_to_width(picture, SIDE)
     (height, width), (low, high) = scaled.shape[:2], limits
     bar = _bar(max(height, 3 * BAR_TEXT), limits)
     words = text_picture(lines, CARD_WIDTH // 25, CARD_WIDTH)
-    maps, each = heatmap if heatmap.ndim == 3 else heatmap[np.newaxis], len(bar) + GAP
-    end = len(maps) * each - GAP
+    maps, row_height = heatmap if heatmap.ndim == 3 else heatmap[np.newaxis], len(bar) + GAP
+    end = len(maps) * row_height - GAP  # of the maps; the mark and the caption follow
     card = np.full((end + MARK_HEIGHT + len(words), CARD_WIDTH, 3), PAPER[0], np.uint8)
+    # All of it in the middle; narrow pictures leave white on both sides.
     left, down = (CARD_WIDTH - 2 * width - BAR_WIDTH - 2 * GAP) // 2, (len(bar) - height) // 2
     for index, heat in enumerate(maps):
-        shares = (
-            normalize(resize(heat, (height, width)), limits) if high > low else np.zeros((height, width), "float32")
-        )
-        row = card[index * each : index * each + len(bar), left:]
-        if not index:  # the picture stays where it is
+        shares = np.zeros((height, width), "float32")
+        if high > low:
+            shares = normalize(resize(heat, (height, width)), limits)
+        row = card[index * row_height :][: len(bar), left:]
+        if index == 0:  # the picture stays where it is, however many maps there are
             row[down : down + height, :width] = scaled
         row[down : down + height, width + GAP :][:, :width] = overlay(scaled, shares)
         row[:, 2 * (width + GAP) :][:, :BAR_WIDTH] = bar

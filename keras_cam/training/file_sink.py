@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -14,15 +15,13 @@ import numpy as np
 import PIL.Image
 
 from keras_cam.drawing.encode import save_gif, save_png
-from keras_cam.drawing.layout import contact_sheet
-from keras_cam.drawing.layout import scale_to_width as scaled_to
+from keras_cam.drawing.layout import contact_sheet, scale_to_width
 from keras_cam.errors import InvalidDataError
 from keras_cam.imaging.load import load_images
-from keras_cam.tensorboard.records import (
-    probe_id,
-)
+from keras_cam.tensorboard.records import probe_id
 from keras_cam.training.look import Look
-from keras_cam.training.tensorboard_sink import logger
+
+logger = logging.getLogger("keras_cam")
 
 FILM_WIDTH = 350
 FRAMES = 200  # of a film at most: of more, as many are taken evenly
@@ -45,6 +44,7 @@ class FileSink:
 
     def __call__(self, look: Look) -> None:
         """Write a look."""
+        # A training that is interrupted has no end, and would leave no films.
         if not self._written:
             atexit.register(self._end_at_exit)
         for row, card in enumerate(look.cards):
@@ -71,19 +71,24 @@ class FileSink:
         return {**self.__dict__, "_written": {}}
 
     def _write_films(self, probe: str, written: list[Path]) -> None:
-        unit, first = _unit_and_step(written[0])
-        there = {path: _unit_and_step(path) for path in (self._directory / probe).glob("*_*.png")}
-        earlier = [path for path, (its_unit, step) in there.items() if its_unit == unit and step < first]
-        paths = [*sorted(earlier, key=lambda path: there[path][1]), *(path for path in written if path in there)]
+        paths = self._frames_of(probe, written)
         if not paths:
             raise InvalidDataError(
                 f"The pictures that were to make a film have been taken away from {str(self._directory)!r}."
             )
+        # Of very many pictures some, evenly; cards may differ in height, where another class has a map.
         kept = np.linspace(0, len(paths) - 1, min(len(paths), FRAMES)).round().astype(int)
-        frames = [scaled_to(load_images(paths[index])[0][0], FILM_WIDTH) for index in kept]
+        frames = [scale_to_width(load_images(paths[index])[0][0], FILM_WIDTH) for index in kept]
         strip = contact_sheet(frames, min(len(frames), 4))
         _save(self._directory / f"{probe}.gif", partial(save_gif, pictures=frames))
         _save(self._directory / f"{probe}.png", partial(save_png, image=strip))
+
+    def _frames_of(self, probe: str, written: list[Path]) -> list[Path]:
+        """The pictures of a probe that are still there: those of steps before this training's first, and its own."""
+        unit, first = _unit_and_step(written[0])
+        present = {path: _unit_and_step(path) for path in (self._directory / probe).glob("*_*.png")}
+        earlier = [path for path, (its_unit, step) in present.items() if its_unit == unit and step < first]
+        return [*sorted(earlier, key=lambda path: present[path][1]), *(path for path in written if path in present)]
 
     def _end_at_exit(self) -> None:
         try:
@@ -94,6 +99,7 @@ class FileSink:
 
 def _save(path: Path, save: Callable[[Path], Any]) -> None:
     """Save a file whole, or leave what was there."""
+    # Written beside it and put in its place when it is whole: a disk may be full.
     part = path.with_name(f".{path.name}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from keras_cam.errors import InvalidOptionError
+from keras_cam.validation import one_of
 
 logger = logging.getLogger("keras_cam")
 
@@ -23,37 +23,41 @@ class LogOnce:
     """
 
     def __init__(self, on_error: str) -> None:
-        if on_error not in ("log", "raise"):
-            raise InvalidOptionError(f"on_error must be 'log' or 'raise'. Received: {on_error!r}.")
-        self.on_error = on_error
-        self.begin()
+        self.on_error = one_of("on_error", on_error, ("log", "raise"))
+        self.reset()
 
-    def begin(self) -> None:
-        """Start a new training, in which all may be said again."""
-        self._said: set[str] = set()
+    def reset(self) -> None:
+        """Start a new training, in which all may be logged again."""
+        self._logged: set[str] = set()
 
-    def has_said(self, about: str) -> bool:
+    def has_warned(self, about: str) -> bool:
         """Whether `warn` was called about this."""
-        return about in self._said
+        return about in self._logged
 
     def warn(self, about: str, words: str) -> None:
         """Log a warning, unless there was one about this before."""
-        if about not in self._said:
-            self._said.add(about)
+        if about not in self._logged:
+            self._logged.add(about)
             logger.warning("\nCAMCallback%s", words)
 
     @contextmanager
-    def kept(self, when: str, where: str = "") -> Iterator[None]:
-        """Keep an error from ending the training, unless that is wanted; those that differ in a number are one."""
+    def log_errors(self, when: str, where: str = "") -> Iterator[None]:
+        """Log an error of the block and go on, or let it through; errors that differ in a number only are one.
+
+        Args:
+            when: in words, such as "at epoch 3".
+            where: what was being written, in words.
+        """
         try:
             yield
         except Exception as error:
             if self.on_error == "raise":
                 raise
+            # What comes again at each epoch differs in its number, of an epoch or of a file.
             message = f"{type(error).__name__}: {error}"
-            known = re.sub(r"\d+", "", f"{where} {message}")  # of whatever epoch
-            if known not in self._said:
-                self._said.add(known)
+            kind = re.sub(r"\d+", "", f"{where} {message}")
+            if kind not in self._logged:
+                self._logged.add(kind)
                 logger.error(
                     "\nCAMCallback could not show where the model looks %s. %s\nTraining goes on without these "
                     "pictures; CAMCallback(on_error='raise') would stop here. The same error is not logged again.",

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from keras_cam.errors import InvalidOptionError
 from keras_cam.validation import whole_number
 
+# "100 batches", "1 batch", "2 Epochs"
 EVERY = re.compile(r"([1-9][0-9]*) *(epoch|batch)(?:e?s)?", re.IGNORECASE)
 
 
@@ -30,14 +31,12 @@ class Schedule:
     """
 
     def __init__(self, every: int | str, max_share: float | None) -> None:
-        said = EVERY.fullmatch(every.strip()) if isinstance(every, str) else None
-        if said is not None:
-            self.every, self.unit = int(said[1]), said[2].lower()
+        words = EVERY.fullmatch(every.strip()) if isinstance(every, str) else None
+        if words is not None:
+            self.every, self.unit = int(words[1]), words[2].lower()
         else:
-            self.every, self.unit = (
-                whole_number("every", every, besides=", of epochs, or words such as '100 batches'"),
-                "epoch",
-            )
+            self.every = whole_number("every", every, besides=", of epochs, or words such as '100 batches'")
+            self.unit = "epoch"
         if max_share is not None and not 0 < max_share <= 1:
             raise InvalidOptionError(f"max_share must be above 0 and at most 1, or None. Received: {max_share!r}.")
         self.max_share = max_share
@@ -45,7 +44,7 @@ class Schedule:
 
     def begin(self) -> None:
         """Start the account of a new training."""
-        self._started, self._spent, self._latest = time.perf_counter(), 0.0, 0.0
+        self._started, self._spent, self._latest = time.perf_counter(), 0.0, 0.0  # seconds
         self._is_first = True  # nothing has ended yet
         self.is_late = False
 
@@ -63,6 +62,7 @@ class Schedule:
         return self.unit == "batch" and self._is_due(now // self.every > before // self.every)
 
     def _is_due(self, is_its_turn: bool) -> bool:
+        # The first look comes at the first chance: it shows whether all is set up as it was meant.
         is_first, self._is_first = self._is_first, False
         return is_first or (is_its_turn and self._has_time())
 
@@ -89,6 +89,7 @@ class Schedule:
     def _has_time(self) -> bool:
         if self.max_share is None:
             return True
+        # As if this look would take as long as the last one.
         elapsed = time.perf_counter() - self._started
         has = self._spent + self._latest <= self.max_share * (elapsed + self._latest)
         self.is_late = self.is_late or not has

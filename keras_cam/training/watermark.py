@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from keras_cam.imaging import statistics as attention
+from keras_cam.imaging import statistics
 from keras_cam.probes.sampling import FEWEST
 from keras_cam.training.look import Look
 
@@ -16,7 +14,7 @@ ALIKE, SMALL, OUTSIDE = 0.75, 0.6, 0.4
 
 
 def watermark(look: Look) -> str | None:
-    """Say in words that the maps of a class lie in one small place near the border, whatever the picture.
+    """Warn where the maps of a class lie in one small place near the border, whatever the picture.
 
     Maps are grouped by the class that they are maps of, whatever the pictures show in truth; last come all together.
 
@@ -26,28 +24,32 @@ def watermark(look: Look) -> str | None:
     Returns:
         The warning, or None.
     """
-    groups = {f"of {look.result.class_name(index)!r}": each for index, each in look.by_mapped_class.items()}
+    # The maps of each class, and last all of them.
+    groups = {f"of {look.result.class_name(index)!r}": shares for index, shares in look.shares_by_class.items()}
     groups["of all classes"] = np.concatenate(list(groups.values()))
-    for whose, every in groups.items():
-        shares = every[~np.isnan(every).any(axis=(1, 2))]
+    for whose, group in groups.items():
+        # Of those that have any heat: how alike they are, how small, how far outside.
+        shares = group[~np.isnan(group).any(axis=(1, 2))]
         if len(shares) < FEWEST:
             continue
-        alike, small = attention.agreement(shares), float(attention.concentration(shares).mean())
-        outside = float(np.maximum(attention.border_share(shares), attention.corner_share(shares)).mean())
+        alike, small = statistics.agreement(shares), float(statistics.concentration(shares).mean())
+        outside = float(np.maximum(statistics.border_share(shares), statistics.corner_share(shares)).mean())
         if alike >= ALIKE and small >= SMALL and outside >= OUTSIDE:
-            row, column = np.unravel_index(int(shares.mean(axis=0).argmax()), shares.shape[1:])
-            place = _place((row + 0.5) / shares.shape[1], (column + 0.5) / shares.shape[2])
             return (
-                f"The maps {whose} lie in the same place in {len(shares)} pictures, {place}: they share {alike:.0%} "
-                f"of their heat, {outside:.0%} of which is near the border. Whatever the picture shows, the network "
-                "may be looking at a mark, a tag or a frame there."
+                f"The maps {whose} lie in the same place in {len(shares)} pictures, {_hottest_place(shares)}: they "
+                f"share {alike:.0%} of their heat, {outside:.0%} of which is near the border. Whatever the picture "
+                "shows, the network may be looking at a mark, a tag or a frame there."
             )
     return None
 
 
-def _place(down: float, right: float) -> str:
-    """Where in a picture, in words."""
-    names: Sequence[str] = [
+def _hottest_place(shares: np.ndarray) -> str:
+    """Where in the pictures maps are hottest in the mean, in words."""
+    # By thirds of the height and of the width.
+    size = shares.shape[1:]
+    row, column = np.unravel_index(int(shares.mean(axis=0).argmax()), size)
+    down, right = (row + 0.5) / size[0], (column + 0.5) / size[1]
+    names = [
         low if share < 1 / 3 else high if share > 2 / 3 else ""
         for share, low, high in ((down, "top", "bottom"), (right, "left", "right"))
     ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support import reference
 
 from keras_cam import class_activation_map
-from keras_cam.attribution import class_activation_map as cam_op
+from keras_cam.attribution.class_activation_map import _compiled
 from keras_cam.errors import InvalidOptionError
 
 # One image, 2 x 2 cells, 2 channels.
@@ -121,7 +121,7 @@ def test_one_trace_for_every_size():
     sizes = [(1, 2, 2, 3, 1), (5, 2, 2, 3, 1), (1, 7, 4, 3, 1), (1, 2, 2, 6, 1), (1, 2, 2, 3, 9), (2, 3, 4, 5, 6)]
     for *shape, num_classes in sizes:
         call(np.ones(shape, "float64"), np.ones((shape[-1], num_classes), "float16"), per_image=False)
-    assert cam_op._compiled(4, 2, ("float64", "float16"), False, "tensorflow").traces == 1
+    assert _compiled(4, 2, ("float64", "float16"), False, "tensorflow").traces == 1
 
 
 FORMS = {

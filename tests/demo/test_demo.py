@@ -8,7 +8,6 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_cam.demo import run, run_demo
-from keras_cam.demo.shares import share_in_boxes
 from keras_cam.errors import InvalidOptionError
 from keras_cam.shapes import CLASS_NAMES, TAGGED_CLASS
 
@@ -123,16 +122,6 @@ def test_same_seed_same_figures_and_logs_replaced(tagged, out):
         assert again.object_share[name] == pytest.approx(value, abs=1e-3)
     assert again.accuracy == tagged.accuracy
     assert len(list((out / "logs" / "tagged" / "cam").iterdir())) == 1
-
-
-def test_share_in_boxes_by_hand():
-    maps = np.zeros((3, 4, 4), np.float32)
-    maps[0, 0, 0], maps[0, 3, 3], maps[0, 1, 1] = 3.0, 1.0, -5.0  # what is negative does not count
-    maps[1] = 1.0
-    boxes = np.array([[0, 0, 2, 2], [0, 0, 2, 1], [0, 0, 4, 4]])  # the last map has no positive part
-    np.testing.assert_allclose(share_in_boxes(maps, boxes, margin=0), [0.75, 2 / 16, 0])
-    np.testing.assert_allclose(share_in_boxes(maps[:2], boxes[:2], margin=1), [0.75, 6 / 16])
-    np.testing.assert_array_equal(share_in_boxes(maps, np.zeros((3, 4))), 0)
 
 
 @pytest.mark.parametrize("arguments", [{"epochs": 0}, {"num_images": 3}, {"seed": -1}, {"seed": 2**32}])

@@ -1,4 +1,4 @@
-"""Several layers fused, and several versions of an image averaged: positions by hand, and where the heat comes out."""
+"""Several layers fused, and augmentations of an image averaged: positions by hand, and where the heat comes out."""
 
 import keras
 import numpy as np
@@ -10,8 +10,7 @@ from support import reference, zoo
 
 from keras_cam import explain, inspect_model
 from keras_cam.errors import InvalidOptionError
-from keras_cam.explainer.ensemble import checked_versions
-from keras_cam.explainer.regrid import moved_images, regrid
+from keras_cam.explainer.ensemble import checked_augmentations, regrid, transform_images
 from keras_cam.model.grid import Grid, even_grid
 from keras_cam.model.receptive_field import Axis
 
@@ -66,10 +65,10 @@ def test_a_ramp_stays_a_ramp(before, after, length):
     np.testing.assert_allclose(maps[0], np.clip(centres[1], centres[0][0], centres[0][-1]), atol=1e-4)
 
 
-def test_moved_images():
+def test_transformed_images():
     pictures = images()
-    np.testing.assert_array_equal(moved_images(pictures, [(1.0, 0.0), (-1.0, 31.0)]), pictures[:, :, ::-1])
-    half = moved_images(pictures, [(0.5, -0.25), (1.0, 0.0)])  # two pixels in one, the edge repeated below
+    np.testing.assert_array_equal(transform_images(pictures, [(1.0, 0.0), (-1.0, 31.0)]), pictures[:, :, ::-1])
+    half = transform_images(pictures, [(0.5, -0.25), (1.0, 0.0)])  # two pixels in one, the edge repeated below
     np.testing.assert_allclose(half[:, :12], pictures[:, 1::2] * 0.5 + pictures[:, ::2] * 0.5, atol=1e-6)
 
 
@@ -176,7 +175,7 @@ def test_layers_of_one_place_and_of_none():
         explain(model, pictures, layer=["deep", "deepest"])
 
 
-# versions
+# test-time augmentation
 
 
 def test_flipping_makes_the_map_of_a_mirrored_picture_the_mirrored_map():
@@ -192,7 +191,7 @@ def test_flipping_makes_the_map_of_a_mirrored_picture_the_mirrored_map():
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("augment", ["flip", "scale", ["flip", 1.5]])
 def test_heat_stays_on_the_dot(padding, augment):
-    """A network of averages that sees brightness: its heat is where the dot is, whatever versions are averaged."""
+    """A network of averages that sees brightness: its heat is where the dot is, whatever augmentations are averaged."""
     inputs = keras.Input((48, 64, 1))
     x = inputs
     for _ in range(2):
@@ -208,7 +207,7 @@ def test_heat_stays_on_the_dot(padding, augment):
         assert np.isnan(found.bias).all()
 
 
-def test_versions_are_averaged():
+def test_augmentations_are_averaged():
     model, pictures = network(), images()
     plain = explain(model, pictures, classes=0)
     mirrored = explain(model, pictures[:, :, ::-1].copy(), classes=0)
@@ -224,11 +223,11 @@ def test_the_class_is_that_of_the_image_itself():
     np.testing.assert_array_equal(found.class_indices, explain(model, pictures, classes="top2").class_indices)
 
 
-def test_versions_that_are_none():
-    assert checked_versions(["flip", "scale", 2]) == ("flip", 0.75, 1.25, 2.0)
+def test_augmentations_that_are_none():
+    assert checked_augmentations(["flip", "scale", 2]) == ("flip", 0.75, 1.25, 2.0)
     for augment in ("rotate", 0, -1.0, ["flip", "up"], True, 99):
         with pytest.raises(InvalidOptionError, match="augment must be"):
-            checked_versions(augment)
+            checked_augmentations(augment)
 
 
 def test_a_signal_is_mirrored_in_time():

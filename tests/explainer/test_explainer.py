@@ -1,9 +1,7 @@
-"""compute_cam, explain and Explainer: exact, following training, every form of image and class."""
+"""Explainer: exact, compiled once, for every form of image and class."""
 
 import functools
 import gc
-import os
-import weakref
 
 import keras
 import numpy as np
@@ -13,7 +11,7 @@ from keras import layers
 from support import reference, small_models
 from support.small_models import BUILDERS, NUM_CLASSES, ONE_UNIT, arrays
 
-from keras_cam import CAMWarning, Explainer, build_cam_model, class_weights, compute_cam, explain
+from keras_cam import Explainer, build_cam_model, class_weights, compute_cam, explain
 
 every_model = pytest.mark.parametrize("name", BUILDERS)
 PICTURES = small_models.images()
@@ -22,62 +20,6 @@ PICTURES = small_models.images()
 @functools.cache
 def explained(name):
     return explain(small_models.model(name), PICTURES, classes="all")
-
-
-def train(model):
-    model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
-    model.train_on_batch(PICTURES, np.arange(3))
-
-
-# by hand
-
-
-@pytest.fixture(scope="module")
-def by_hand():
-    """2 x 2 pixels whose three channels are the feature maps; two classes."""
-    model = keras.Sequential(
-        [
-            keras.Input((2, 2, 3)),
-            layers.Conv2D(3, 1, use_bias=False, name="cells"),
-            layers.GlobalAveragePooling2D(),
-            layers.Dense(2, activation="softmax"),
-        ]
-    )
-    model.set_weights([np.eye(3)[None, None], np.array([[1, 0], [0, 2], [-1, 4]]), np.array([0.5, -1])])
-    return model
-
-
-IMAGE = np.array([[[1, 0, 0], [3, 1, 0]], [[0, 0, 2], [0, 3, 2]]], np.float32)
-MAPS = [[[1, 3], [-2, -2]], [[0, 2], [8, 14]]]
-
-
-def test_an_explanation_by_hand(by_hand):
-    result = explain(by_hand, IMAGE, classes="all", class_names=["cat", "dog"])
-    assert result.maps.tolist() == [MAPS] and result.maps.dtype == np.float32
-    assert result.class_indices.tolist() == [[0, 1]]
-    assert result.bias.tolist() == [[0.5, -1]] and result.logits.tolist() == [[0.5, 5]]
-    odds = np.exp(4.5)
-    np.testing.assert_allclose(result.probabilities, [[1 / (1 + odds), odds / (1 + odds)]], rtol=1e-6)
-    assert result.completeness.tolist() == [[1, 1]]
-    assert (result.method, result.layer, result.class_names) == ("cam", "cells", ("cat", "dog"))
-    assert [image.shape for image in result.images] == [(2, 2, 3)]
-
-
-def test_a_heat_map_by_hand(by_hand):
-    np.testing.assert_allclose(compute_cam(by_hand, IMAGE), [[0, 1 / 7], [4 / 7, 1]], rtol=1e-6)
-    np.testing.assert_allclose(compute_cam(by_hand, IMAGE, 0), [[1 / 3, 1], [0, 0]], rtol=1e-6)
-    np.testing.assert_allclose(compute_cam(by_hand, IMAGE, 0, normalize="minmax"), [[0.6, 1], [0, 0]], rtol=1e-6)
-    np.testing.assert_allclose(compute_cam(by_hand, IMAGE, 0, normalize=(-2, 8)), [[0.3, 0.5], [0, 0]], rtol=1e-6)
-    assert compute_cam(by_hand, IMAGE, "all", normalize=None).tolist() == MAPS
-    batch = compute_cam(by_hand, IMAGE[np.newaxis], "all", normalize="batch")
-    np.testing.assert_allclose(batch, [[[[1 / 14, 3 / 14], [0, 0]], [[0, 1 / 7], [4 / 7, 1]]]], rtol=1e-6)
-
-
-def test_a_larger_picture_by_hand(by_hand):
-    """Each cell sees 2 x 2 pixels; between the centres of the cells the map runs straight."""
-    heatmap = compute_cam(by_hand, IMAGE.repeat(2, axis=0).repeat(2, axis=1), 1, normalize=None)
-    by_column = np.array([[0, 2], [8, 14]]) @ [[1, 0.75, 0.25, 0], [0, 0.25, 0.75, 1]]
-    np.testing.assert_allclose(heatmap, np.array([[1, 0.75, 0.25, 0], [0, 0.25, 0.75, 1]]).T @ by_column, rtol=1e-6)
 
 
 # over the table
@@ -130,84 +72,6 @@ def test_layer_names_the_feature_maps():
     assert explained("nested two deep").layer.startswith("outer/")
     assert explained("whole classifier nested").layer == "functional/conv_2"
     assert explained("equally named backbones").layer == "second/conv_2"
-
-
-# following the model
-
-
-@pytest.mark.parametrize("name", ["functional", "nested", "batch norm in the head", "one unit"])
-def test_the_same_explainer_follows_training(name):
-    model = small_models.model(name, fresh=True)
-    explainer = Explainer(model)
-    before, heat_before = explainer(PICTURES, "all"), compute_cam(model, PICTURES, 0, normalize=None)
-    if name == "one unit":
-        model.compile(keras.optimizers.SGD(0.5), "binary_crossentropy")
-        model.train_on_batch(PICTURES, np.ones((3, 1)))
-    else:
-        train(model)
-    after = explainer(PICTURES, "all")
-    fresh = keras.models.clone_model(model)
-    fresh.set_weights(model.get_weights())
-    np.testing.assert_allclose(after.maps, explain(fresh, PICTURES, classes="all").maps, rtol=1e-5, atol=1e-6)
-    assert after.completeness.min() > 1 - 1e-5
-    assert np.abs(after.maps - before.maps).max() > 1e-3
-    assert np.abs(compute_cam(model, PICTURES, 0, normalize=None) - heat_before).max() > 1e-3
-
-
-def assert_up_to_date(model, before):
-    """The maps are those of the model as it is now, by the loops and by its own layers, and other than before."""
-    result = explain(model, PICTURES, classes="all")
-    np.testing.assert_allclose(result.probabilities, arrays(model(PICTURES, training=False)), rtol=1e-5, atol=1e-6)
-    assert result.completeness.min() > 1 - 1e-5
-    cams = np.moveaxis(arrays(build_cam_model(model)(PICTURES)["cams"]), -1, 1)
-    np.testing.assert_allclose(result.maps, cams, rtol=1e-4, atol=1e-5)
-    assert result.maps.shape != before.maps.shape or np.abs(result.maps - before.maps).max() > 1e-3
-
-
-def test_a_changed_activation_gives_the_new_maps():
-    model = small_models.model("nested", fresh=True)
-    before = explain(model, PICTURES, classes="all")
-    model.get_layer("backbone").get_layer("conv_2").activation = keras.activations.tanh
-    assert_up_to_date(model, before)
-
-
-def test_a_changed_last_activation_gives_the_new_probabilities():
-    model = small_models.model("functional", fresh=True)
-    explain(model, PICTURES, classes="all")
-    model.get_layer("scores").activation = keras.activations.sigmoid
-    result = explain(model, PICTURES, classes="all")
-    np.testing.assert_allclose(result.probabilities, arrays(model(PICTURES)), rtol=1e-6)
-    np.testing.assert_allclose(result.probabilities, 1 / (1 + np.exp(-result.logits)), rtol=1e-5)
-
-
-@pytest.mark.parametrize("layer", ["scores", "conv_2"])
-def test_lora_enabled_later_gives_the_new_maps(layer):
-    model = small_models.model("functional", fresh=True)
-    explainer = Explainer(model)
-    before = explainer(PICTURES, "all")
-    adapted = model.get_layer(layer)
-    adapted.enable_lora(2)
-    adapted.lora_kernel_b.assign(np.random.default_rng(0).normal(size=adapted.lora_kernel_b.shape))
-    assert_up_to_date(model, before)
-    np.testing.assert_array_equal(explainer(PICTURES, "all").maps, explain(model, PICTURES, classes="all").maps)
-
-
-def test_a_sequential_model_that_got_another_head_gives_the_new_maps():
-    model = small_models.model("Sequential", fresh=True)
-    before = explain(model, PICTURES, classes="all")
-    model.pop()
-    model.add(layers.Dense(5, activation="softmax"))
-    assert_up_to_date(model, before)
-
-
-def test_loaded_weights_and_set_weights_give_the_new_maps(tmp_path):
-    model, other = (small_models.model("nested", fresh=True) for _ in range(2))
-    other.set_weights([weight * 1.5 for weight in model.get_weights()])
-    other.save_weights(tmp_path / "other.weights.h5")
-    before = explain(model, PICTURES, classes="all")
-    model.load_weights(tmp_path / "other.weights.h5")
-    assert_up_to_date(model, before)
-    np.testing.assert_array_equal(explain(model, PICTURES).maps, explain(other, PICTURES).maps)
 
 
 @keras.saving.register_keras_serializable("keras_cam_tests")
@@ -264,44 +128,6 @@ def test_one_trace_for_every_batch_size_class_and_image_size():
             assert explainer(pictures, classes).completeness.min() > 1 - 1e-5
             compute_cam(model, (pictures * 255).astype("uint8"), classes)
     assert CountsTraces.calls == traced
-
-
-@SILENT
-def test_a_thousand_calls_leave_nothing_behind():
-    if not os.path.exists("/proc/self/statm"):
-        pytest.skip("reads the memory of this process from /proc")
-
-    def resident():
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    inputs = keras.Input((8, 8, 3))
-    x = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(inputs))
-    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(x))
-    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-
-    def call(times):
-        for index in range(times):
-            compute_cam(model, picture, index % 2)
-        gc.collect()
-
-    call(100)
-    objects, size = len(gc.get_objects()), resident()
-    call(1000)
-    assert len(gc.get_objects()) - objects < 200  # one object a call would be 1,000
-    assert resident() - size < 6e6  # one 64 x 64 float32 map a call would be 16 MB
-
-
-@pytest.mark.parametrize("name", ["functional", "Sequential", "nested", "equally named backbones"])
-def test_what_is_kept_for_a_model_dies_with_it(name):
-    model = small_models.model(name, fresh=True)
-    compute_cam(model, PICTURES)
-    build_cam_model(model)
-    alive = [weakref.ref(model), weakref.ref(model.layers[-1])]
-    del model
-    gc.collect()  # the model; with it goes our entry for it, and
-    gc.collect()  # with the next round what that held
-    assert [reference() for reference in alive] == [None, None]
 
 
 def test_an_explainer_outlives_the_name_of_its_model():
@@ -490,28 +316,6 @@ def test_classes_in_every_form(form):
     assert result.logits.shape == result.probabilities.shape == (3, NUM_CLASSES)
 
 
-@pytest.mark.parametrize(
-    ("class_index", "axes"),
-    [(None, ()), (1, ()), ("dog", ()), ("top1", ()), ([1], (1,)), ("top2", (2,)), ("all", (3,)), ([0, 1], (2,))],
-    ids=str,
-)
-def test_shape_of_compute_cam(class_index, axes):
-    model, names = small_models.model("functional"), ["cat", "dog", "cow"]
-    size = PICTURES.shape[1:3]
-    assert compute_cam(model, PICTURES[0], class_index, class_names=names).shape == (*axes, *size)
-    assert compute_cam(model, PICTURES, class_index, class_names=names).shape == (3, *axes, *size)
-    assert compute_cam(model, PICTURES[:1], class_index, class_names=names).shape == (1, *axes, *size)
-
-
-def test_a_class_per_image_as_an_array():
-    model = small_models.model("functional")
-    heatmaps = compute_cam(model, PICTURES, np.array([2, 0, 1]))
-    assert heatmaps.shape == PICTURES.shape[:3]
-    for index, class_index in enumerate((2, 0, 1)):
-        alone = compute_cam(model, PICTURES[index], class_index)
-        np.testing.assert_allclose(heatmaps[index], alone, rtol=1e-4, atol=1e-5)
-
-
 def test_the_loops_of_the_paper_at_the_public_door():
     """From pixels to the map of one class, with nothing of ours in between."""
     model = small_models.model("Sequential")
@@ -527,11 +331,3 @@ def test_scores_of_a_model_that_ends_in_logits_are_not_called_probabilities():
     probabilities = result.probabilities
     are_probabilities = probabilities.min() >= 0 and np.allclose(probabilities.sum(axis=1), 1)
     assert are_probabilities or "%" not in result.title(0)
-
-
-def test_a_network_that_sees_nothing_is_told():
-    """A dead ReLU makes maps of zeros: a black picture must not pass for an answer."""
-    model = small_models.model("Sequential", fresh=True)
-    model.get_layer("conv").bias.assign([-1e3] * 5)
-    with pytest.warns(CAMWarning, match="zero"):
-        compute_cam(model, PICTURES)

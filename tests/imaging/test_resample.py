@@ -1,4 +1,4 @@
-"""Maps over pictures and in [0, 1]: numbers worked by hand, then any finite map."""
+"""Maps over pictures, signals and volumes: numbers worked by hand, then any finite map."""
 
 import cv2
 import numpy as np
@@ -8,16 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from keras_cam.errors import InvalidImageError, InvalidOptionError
-from keras_cam.imaging.normalize import NORMALIZATIONS, normalize
-from keras_cam.imaging.resample import INTERPOLATIONS, place
+from keras_cam.errors import InvalidOptionError
+from keras_cam.imaging.resample import INTERPOLATIONS, linear_weights, place
 
-MODES = (*NORMALIZATIONS, (-1.0, 2.0), None)
 FINITE = st.floats(-(2.0**100), 2.0**100, width=32)
 MAPS = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=4, max_side=9), elements=FINITE)
-
-
-# place
 
 
 def test_two_by_two_over_four_by_four_by_hand():
@@ -126,78 +121,11 @@ def test_any_map_fits_any_picture_and_makes_no_new_extremes(maps, size, interpol
     assert placed.min() >= maps.min() - slack and placed.max() <= maps.max() + slack
 
 
-# normalize
+# linear readings
 
 
-@pytest.mark.parametrize(
-    ("mode", "expected"),
-    [
-        ("image", [[[0, 0.5, 1]], [[0, 0, 0]], [[0.25, 1, 0]]]),
-        ("batch", [[[0, 0.25, 0.5]], [[0, 0, 0]], [[0.25, 1, 0]]]),
-        ("minmax", [[[0, 0.5, 1]], [[0, 0.5, 1]], [[0.25, 1, 0]]]),
-        ((-4, 4), [[[0.5, 0.625, 0.75]], [[0, 0.125, 0.25]], [[0.625, 1, 0.5]]]),
-        ((0, 2), [[[0, 0.5, 1]], [[0, 0, 0]], [[0.5, 1, 0]]]),
-        (None, [[[0, 1, 2]], [[-4, -3, -2]], [[1, 4, 0]]]),
-    ],
-)
-def test_each_mode_by_hand(mode, expected):
-    maps = np.array([[[0, 1, 2]], [[-4, -3, -2]], [[1, 4, 0]]], np.float32)
-    scaled = normalize(maps, mode)
-    assert scaled.dtype == np.float32 and not np.shares_memory(scaled, maps)
-    assert_array_equal(scaled, expected)
-
-
-@pytest.mark.parametrize("mode", NORMALIZATIONS)
-def test_no_evidence_stays_no_evidence(mode):
-    assert_array_equal(normalize(np.zeros((2, 3, 3)), mode), np.zeros((2, 3, 3)))
-    assert_array_equal(normalize(np.full((3, 3), -2.0), mode), np.zeros((3, 3)))
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_no_maps_at_all(mode):
-    assert normalize(np.zeros((0, 2, 3)), mode).shape == (0, 2, 3)
-
-
-@given(
-    hnp.arrays(
-        np.float32,
-        hnp.array_shapes(min_dims=2, max_dims=4, max_side=6),
-        elements=st.floats(allow_nan=False, allow_infinity=False, width=32),
-    ),
-    st.sampled_from(MODES[:-1]),
-)
-def test_any_finite_map_lands_in_zero_to_one(maps, mode):
-    scaled = normalize(maps, mode)
-    assert scaled.shape == maps.shape and scaled.dtype == np.float32
-    assert scaled.min() >= 0 and scaled.max() <= 1  # false for NaN
-
-
-# what is turned away
-
-
-@pytest.mark.parametrize("draw", [normalize, lambda maps: place(maps, (4, 4))])
-@pytest.mark.parametrize(
-    ("maps", "words"),
-    [
-        ([[1.0, np.nan]], r"\(1, 2\) with 1 NaN and 0 infinite.*diverged"),
-        ([[np.inf, -np.inf]], "0 NaN and 2 infinite"),
-        (np.array([[1e300]]), "1 infinite"),
-        (np.zeros(5), r"shape \(5,\)"),
-        (3.0, r"shape \(\)"),
-        (np.zeros((2, 0, 3)), r"at least one cell.*\(2, 0, 3\)"),
-    ],
-)
-def test_what_cannot_be_drawn_is_named(draw, maps, words):
-    with pytest.raises(InvalidImageError, match=f"(?s){words}"):
-        draw(maps)
-
-
-def test_unknown_words_are_answered_with_the_known_ones():
-    with pytest.raises(InvalidOptionError, match=r"bilinear.*nearest.*'cubic'"):
-        place(np.zeros((2, 2)), (4, 4), interpolation="cubic")
-    with pytest.raises(InvalidOptionError, match=r"image.*batch.*minmax.*'max'"):
-        normalize(np.zeros((2, 2)), "max")
-    with pytest.raises(InvalidOptionError, match=r"low < high. Received: \(2, 1\)"):
-        normalize(np.zeros((2, 2)), (2, 1))
-    with pytest.raises(InvalidOptionError, match=r"\(0, 4\)"):
-        place(np.zeros((2, 2)), (0, 4))
+@given(st.integers(1, 9), st.floats(-5, 5), st.floats(0.1, 9), st.lists(st.floats(-50, 50), min_size=1, max_size=9))
+def test_a_linear_reading_is_the_interpolation_between_centres(length, offset, stride, places):
+    values = np.random.default_rng(0).normal(size=length)
+    read = values @ linear_weights(np.array(places), length, offset, stride)
+    assert_allclose(read, np.interp(places, offset + stride * np.arange(length), values), atol=1e-5)

@@ -68,9 +68,9 @@ def traces_of(explainer):
     """How often each compiled function of an explainer was traced; on TensorFlow alone is it counted."""
     if keras.backend.backend() != "tensorflow":
         return {}
-    function = explainer._mapper.functions[0]
-    compiled = {"read": function._read, "some": function._some, **function._pieces}
-    counts = {key: one.traces for key, one in compiled.items()}
+    compiled = explainer._ensemble.functions[0].compiled
+    functions = {"forward": compiled.forward, "chosen": compiled.chosen_classes, **compiled.pieces}
+    counts = {key: one.traces for key, one in functions.items()}
     assert set(counts.values()) <= {0, 1} and sum(counts.values()) > 0
     return counts
 

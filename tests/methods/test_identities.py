@@ -13,7 +13,7 @@ from support.zoo_kinds import by_kind
 from test_methods import BATCH, CLASSES, NETWORKS, PICTURES, known, tiny
 
 from keras_cam import METHODS, explain
-from keras_cam.attribution.decomposition import add_on_finest_grid
+from keras_cam.attribution.multiscale import add_on_finest_grid
 from keras_cam.model.cut import cut
 from keras_cam.model.head import AFFINE
 

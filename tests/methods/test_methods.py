@@ -231,24 +231,6 @@ def test_agrees_with_other_options(name):
     assert_agrees("flatten", 0, *OTHER_OPTIONS[name])
 
 
-@pytest.mark.parametrize("method", ["score_cam", "ss_cam", "is_cam", "integrated_gradients"])
-def test_a_baseline_is_what_the_model_is_fed(method):
-    """A network fed [-1, 1], and the same behind Rescaling fed 0..255: middle gray is 0 here and 127.5 there."""
-    _, model = tiny("flatten", 0)
-    inputs = keras.Input(PICTURES.shape[1:])
-    behind = keras.Model(inputs, model(layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)))
-    pictures = np.random.default_rng(3).uniform(-1, 1, PICTURES.shape).astype("float32")
-    options = {} if method == "score_cam" else {"samples": 3}
-    direct = explain(model, pictures, classes="all", method=method, baseline=0, **options).maps
-    scaled = (pictures + 1) * 127.5
-    rescaled, black = (
-        explain(behind, scaled, classes="all", method=method, value_range=(0, 255), **options, **given).maps
-        for given in ({"baseline": np.full(2, 127.5)}, {})
-    )
-    np.testing.assert_allclose(rescaled, direct, rtol=0, atol=2e-5 * np.abs(direct).max())
-    assert np.abs(black - direct).max() > 1e-2 * np.abs(direct).max()
-
-
 @pytest.mark.parametrize("target", ["probability", "rest"])
 @pytest.mark.parametrize(("head", "seed"), NETWORKS)
 def test_shapley_cam_where_the_target_bends(head, seed, target):
@@ -261,19 +243,3 @@ def test_shapley_cam_where_the_target_bends(head, seed, target):
 
     aim = keras_cam.targets.rest() if target == "rest" else target
     assert_agrees(head, seed, "shapley_cam", reference_of, {}, target=aim)
-
-
-def test_random_cam_knows_nothing_but_the_features():
-    """The same by the same seed, other weights for each class, the same for all images: a weighted sum of channels."""
-    _, model = tiny("flatten", 1)
-    maps = explain(model, PICTURES, classes="all", method="random_cam", seed=3).maps
-    np.testing.assert_array_equal(maps, explain(model, PICTURES, classes="all", method="random_cam", seed=3).maps)
-    other = explain(model, PICTURES, classes="all", method="random_cam", seed=4).maps
-    assert np.abs(maps - other).max() > 0.1 * np.abs(maps).max()
-    features = np.stack([known("flatten", 1, index, 0).features for index in range(BATCH)])
-    rows = np.moveaxis(maps, 1, -1).reshape(-1, CLASSES)
-    weights, *_ = np.linalg.lstsq(features.reshape(-1, features.shape[-1]), rows)
-    assert far(maps, np.moveaxis(features @ weights, -1, 1)) < TOLERANCE
-    assert np.abs(weights).max() <= 1 + 1e-5 and np.ptp(weights, axis=1).min() > 1e-2
-    alone = explain(model, PICTURES[:1], classes=2, method="random_cam", seed=3).maps
-    assert far(alone[0, 0], maps[0, 2]) < TOLERANCE

@@ -12,7 +12,7 @@ from support.applications import MEMBERS
 from support.zoo_kinds import by_kind
 
 from keras_cam import Explanation, build_feature_model, explain
-from keras_cam.attribution.decomposition import channels_last
+from keras_cam.attribution.feature_layout import channels_last
 from keras_cam.explainer.map_function import MapFunction
 from keras_cam.graph.program import run
 from keras_cam.methods import METHODS, Method

@@ -4,11 +4,17 @@ import os
 
 import keras
 import numpy as np
+import PIL.Image
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.util import tensor_util
 
+from keras_cam import CAMCallback
+from keras_cam.tensorboard.records import EPOCHS_TAG, decode_epoch
+
 SIZE = 16
 NAMES = ("red", "green", "blue")
+PLACES = [(1, 2), (9, 3), (5, 10), (12, 12), (0, 8), (7, 0)]
+COLOURS = [0, 0, 1, 1, 2, 2]
 
 
 def spots(places, channels, size=SIZE, side=4):
@@ -17,6 +23,11 @@ def spots(places, channels, size=SIZE, side=4):
     for image, (left, top), channel in zip(images, places, channels, strict=True):
         image[top : top + side, left : left + side, channel] = 1
     return images
+
+
+def coloured_spots():
+    """Two spots of each colour, which is their class."""
+    return spots(PLACES, COLOURS), np.array(COLOURS)
 
 
 def eye(strength=100.0, stride=1, learning_rate=0.0, **compiled):
@@ -74,3 +85,35 @@ def strings(directory, tag):
 def words(caplog):
     """What we logged."""
     return [record.getMessage() for record in caplog.records if record.name == "keras_cam"]
+
+
+def watch(source, directory, **options):
+    """A callback with names for the colours, in which nothing may go wrong."""
+    return CAMCallback(source, directory, class_names=NAMES, on_error="raise", **options)
+
+
+def epoch_records(directory):
+    """What the CAM tab knows of the probes, by step."""
+    return {step: decode_epoch(parts)["probes"] for step, parts in strings(directory / "cam", EPOCHS_TAG).items()}
+
+
+def pixels(path):
+    """A picture file, as int."""
+    with PIL.Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def only_record(caplog):
+    """What we logged, once; TensorFlow may log things of its own."""
+    (record,) = [record for record in caplog.records if record.name == "keras_cam"]
+    return record
+
+
+def scenes(kind, count=8):
+    """Green objects; in "tag" each picture has a red mark in its lower left corner, and the label is red's."""
+    generator = np.random.default_rng(1)
+    places = [(6, 6)] * count if kind == "centred" else generator.integers(0, 12, (count, 2)).tolist()
+    images = spots(places, [1] * count) + 0.02
+    if kind == "tag":
+        images = images + spots([(0, 13)] * count, [0] * count, side=3)
+    return images.astype(np.float32), np.full(count, 0 if kind == "tag" else 1)

@@ -27,6 +27,11 @@ PLACEMENT = ((OFFSET, STRIDE), (OFFSET, STRIDE))
 HOSTILE = "x <img src=x onerror=alert(2)> \u202e عربي"
 HOSTILE_NAMES = ("<script>alert(1)</script>", "x" * 10240, "دائرة", "🦊 star")
 PROBES, NAN = 6, 5  # of the first runs; the probe with cells that are not numbers
+MEASURES = {  # what the callback says of the numbers
+    "energy_inside": {"label": "energy inside the boxes", "about": "inside"},
+    "moved_since_last": {"label": "moved since last", "about": "heat"},
+    "share_in_border": {"label": "in the border", "about": "heat"},
+}
 
 
 def write_run(
@@ -80,7 +85,7 @@ def write_run(
             record = MapsRecord(maps, tuple(summary["classes"]), PLACEMENT, (FIELD, FIELD), (SIZE, SIZE))
             writer.record(tag_of(probe_id(index), MAPS), MAPS, encode_maps(record), step=epoch)
             summaries.append(summary)
-        writer.record(EPOCHS_TAG, EPOCHS, encode_epoch(epoch, summaries), step=epoch)
+        writer.record(EPOCHS_TAG, EPOCHS, encode_epoch(epoch, summaries, measures=MEASURES), step=epoch)
     writer.close()
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib import resources
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +15,7 @@ from support.tensorboard_server import (
     PNG,
     Client,
     fetch,
+    half_precision,
     has_data_server,
     maps_of,
     probe_of,
@@ -75,6 +78,36 @@ def test_each_route_gives_what_was_written(tmp_path, loader, prefix):
     assert all(reply.headers["X-Content-Type-Options"] == "nosniff" for reply in (maps, picture))
 
 
+def keys_of(reply):
+    """All keys of a reply, each behind those above it; what a reply calls by names of its own is data."""
+    if isinstance(reply, list):
+        return set().union(*map(keys_of, reply))
+    if not isinstance(reply, dict):
+        return set()
+    inner = {key: [] if key in ("names", "numbers") else value for key, value in reply.items()}
+    if "measures" in reply:
+        inner["measures"] = list(reply["measures"].values())
+    return {*reply, *(f"{key}.{below}" for key, value in inner.items() for below in keys_of(value))}
+
+
+def test_the_page_about_the_routes_has_each_of_them_and_all_that_it_answers(tmp_path):
+    page = (resources.files("keras_cam.tensorboard") / "http_api.md").read_text("utf-8")
+    sections = dict(re.findall(r"(?ms)^## `/data/plugin/keras_cam/([a-z]+)[^`]*`$(.*?)(?=^## )", page))
+    writer = SummaryWriter(str(tmp_path / "cam"))
+    write_step(writer, 0, picture=PNG)
+    measures = {"energy_inside": {"label": "energy", "about": "inside"}}
+    writer.record(records.EPOCHS_TAG, records.EPOCHS, records.encode_epoch(1, [probe_of()], measures=measures), step=1)
+    writer.close()
+    with serving(tmp_path) as tab:
+        replies = {"runs": tab.json("runs"), "epochs": tab.json("epochs", run="cam")}
+        replies["maps"], _ = unpack(tab.ask("maps", run="cam", probe="probe_00").data)
+    routes = {route.strip("/") for route in CAMPlugin(SimpleNamespace(data_provider=None)).get_plugin_apps()}
+    assert set(sections) == {route for route in routes if "." not in route} == {*replies, "picture"}
+    for route, reply in replies.items():
+        example = json.loads(re.search(r"(?s)```json\n(.*?)```", sections[route])[1])
+        assert keys_of(example) == keys_of(reply)
+
+
 @LOADERS
 def test_every_epoch_is_kept_unless_the_user_says_otherwise(tmp_path, loader):
     write_run(tmp_path / "cam", range(150))
@@ -107,7 +140,7 @@ def test_half_precision_maps_and_maps_of_changing_classes_arrive_as_float32(tmp_
     writer = SummaryWriter(str(tmp_path / "cam"))
     tag = records.tag_of("probe_00", records.MAPS)
     for step, classes in ((0, (1,)), (1, (3, 1, 2))):
-        writer.record(tag, records.MAPS, records.encode_maps(maps_of(step, classes), "<f2"), step=step)
+        writer.record(tag, records.MAPS, half_precision(maps_of(step, classes)), step=step)
     writer.close()
     with serving(tmp_path, loader) as tab:
         header, grids = unpack(tab.ask("maps", run="cam", probe="probe_00").data)

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.tensorboard_server import PLACES, maps_of, probe_of
+from support.tensorboard_server import PLACES, half_precision, maps_of, probe_of
 
 from keras_cam.tensorboard import records
 
 RECORD = maps_of(3)
 HEADER, NUMBERS = records.encode_maps(RECORD)
-(SUMMARY,) = records.encode_epoch(2, [probe_of(), probe_of("probe_01")])
+MEASURES = {"energy_inside": {"label": "energy", "about": "inside"}, "p": {"label": "p", "about": None}}
+(SUMMARY,) = records.encode_epoch(2, [probe_of(), probe_of("probe_01")], measures=MEASURES)
 
 JSONS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -45,7 +46,7 @@ def test_maps_are_read_as_they_were_written():
 
 
 def test_half_precision_halves_the_bytes_and_is_read_as_float32():
-    strings = records.encode_maps(RECORD, "<f2")
+    strings = half_precision(RECORD)
     found = records.decode_maps(strings)
     assert len(strings[1]) == len(NUMBERS) // 2 and found.maps.dtype == np.dtype("<f4")
     np.testing.assert_allclose(found.maps, RECORD.maps, atol=0.25)  # 16 bits at 300 are a quarter apart
@@ -167,10 +168,12 @@ def test_any_json_in_a_header_is_a_value_error_or_a_whole_record(part, value):
     read(records.decode_maps, [header(**{part: value}), NUMBERS])
 
 
-@given(st.sampled_from([*sorted(probe_of()), "probes", "epoch", "v"]), JSONS)
+@given(st.sampled_from([*sorted(probe_of()), "probes", "epoch", "measures", "v"]), JSONS)
 @settings(deadline=None)
 def test_any_json_in_a_summary_is_a_value_error_or_a_sound_one(part, value):
-    changed = {part: value} if part in ("probes", "epoch", "v") else {"probes": [probe_of() | {part: value}]}
+    changed = (
+        {part: value} if part in ("probes", "epoch", "measures", "v") else {"probes": [probe_of() | {part: value}]}
+    )
     found = read(records.decode_epoch, [json.dumps({"v": 1, "epoch": 0, "probes": []} | changed).encode()])
     if found is not None:
         assert_sound(found)
@@ -179,6 +182,8 @@ def test_any_json_in_a_summary_is_a_value_error_or_a_sound_one(part, value):
 def assert_sound(summary):
     """A summary that the page can draw without looking twice."""
     json.dumps(summary, allow_nan=False)
+    for measure in summary["measures"].values():
+        assert isinstance(measure["label"], str) and measure["about"] in ("heat", "inside", None)
     for probe in summary["probes"]:
         assert sorted(probe) == sorted(probe_of())
         assert records.PROBE.match(probe["probe"]) and len(probe["p"]) == len(probe["classes"])
@@ -190,7 +195,8 @@ def assert_sound(summary):
 
 def test_a_summary_is_read_as_it_was_written():
     found = records.decode_epoch([SUMMARY])
-    assert found == {"v": 1, "epoch": 2, "unit": "epoch", "probes": [probe_of(), probe_of("probe_01")]}
+    probes = [probe_of(), probe_of("probe_01")]
+    assert found == {"v": 1, "epoch": 2, "unit": "epoch", "measures": MEASURES, "probes": probes}
     assert records.decode_epoch(records.encode_epoch(300, [], "batch"))["unit"] == "batch"
 
 
@@ -222,6 +228,19 @@ def test_numbers_that_are_none_become_null_or_are_left_out():
     summary = records.encode_epoch(1, [probe_of(p=np.array([np.nan, 0.5], "f4"), true=np.int64(4), numbers=numbers)])
     (probe,) = records.decode_epoch(summary)["probes"]
     assert probe["p"] == [None, 0.5] and probe["numbers"] == {"moved_since_last": 0.5} and probe["true"] == 4
+
+
+def test_a_summary_of_old_says_nothing_of_its_measures():
+    old = {"v": 1, "epoch": 0, "probes": [probe_of()]}
+    found = records.decode_epoch([json.dumps(old).encode()])
+    assert found["measures"] == {} and found["probes"] == [probe_of()]
+
+
+@pytest.mark.parametrize(
+    "measure", [None, "energy", {}, {"label": 1}, {"label": "energy", "about": "heatmap"}, {"label": "p", "about": []}]
+)
+def test_a_wrong_measure_is_refused(measure):
+    assert read(records.decode_epoch, records.encode_epoch(0, [], measures={"energy": measure})) is None
 
 
 @pytest.mark.parametrize(

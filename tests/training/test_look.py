@@ -1,210 +1,94 @@
-"""The numbers of a look and the watermark alarm: maps made by hand, and networks that look at a tag or at objects."""
+"""What a look holds, and the cards that it draws."""
 
+import os
+
+import keras
 import numpy as np
 import pytest
-from support.callback_models import NAMES, events, eye, fit, spots, words
+from support.callback_models import eye, fit, spots, watch, words
+from support.trainings import card, colours, network, summaries, train
 
-from keras_cam import CAMCallback
-from keras_cam.probes.probe_set import ProbeImages
-from keras_cam.results.explanation import Explanation
-from keras_cam.training.look import look_at
-from keras_cam.training.watermark import watermark
+from keras_cam import CAMCallback, Explanation
+from keras_cam.training import look as look_module
+from keras_cam.training.card import CARD_WIDTH, GAP, SIDE, WRONG
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is zero everywhere")  # black pictures with one colour
-GRID = 8
 
 
-def blob(row, column, *, side=2, noise=0.0, seed=0):
-    """A map that is hot in one square."""
-    heat = noise * np.random.default_rng(seed).uniform(size=(GRID, GRID))
-    heat[row : row + side, column : column + side] += 1
-    return heat
+def data():
+    return spots([(1, 2), (9, 3), (5, 10)], [0, 1, 2]), np.array([0, 1, 0])
 
 
-def look(maps, labels, last=None, step=0, images=None, mapped=None):
-    """A look at maps (N, h, w), each of the picture's true class, or of class 0, or of the classes `mapped`."""
-    count = len(maps)
-    images = [np.full((16, 16, 3), index, np.float32) for index in range(count)] if images is None else images
-    classes = np.array([[0 if label is None else label] for label in (mapped or labels)])
-    probabilities = np.full((count, 3), 0.25, np.float32)
-    np.put_along_axis(probabilities, classes, 0.5, axis=1)
-    result = Explanation(
-        maps=np.asarray(maps, np.float32)[:, np.newaxis],
-        class_indices=classes,
-        logits=np.log(probabilities),
-        probabilities=probabilities,
-        bias=np.zeros((count, 1), np.float32),
-        images=tuple(np.zeros((16, 16, 3), np.uint8) for _ in images),
-        method="cam",
-        layer="conv",
-        class_names=NAMES,
-    )
-    watched = ProbeImages(images, list(labels), [""] * count, [None] * count)
-    return look_at(result, watched, step, "epoch", None if last is None else last.trace)
-
-
-# numbers
-
-
-def test_numbers_by_hand():
-    first = look([blob(0, 0), blob(3, 3)], [0, 0])
-    # Half of a blob of 4 cells is 2 cells of 64. Of a cell of 2 pixels in 16, the outer 1.6 pixels are border: the
-    # corner blob's 4 x 4 pixels but for 2.4 x 2.4. Both of its cells lie in the corner, which is 4 pixels long.
-    assert first.numbers["concentration"] == pytest.approx([1 - 2 * 2 / 64] * 2)
-    assert first.numbers["share_in_border"] == pytest.approx([1 - (2.4 / 4) ** 2, 0])
-    assert first.numbers["share_in_corners"] == pytest.approx([1, 0])
-    assert first.numbers["probability_of_true_class"] == pytest.approx([0.5, 0.5])
-    assert first.means["agreement"] == 0 and "moved_since_last" not in first.numbers
-
-
-def test_movement_is_that_of_the_same_picture():
-    images = [np.full((16, 16, 3), index, np.float32) for index in range(3)]
-    first = look([blob(0, 0), blob(3, 3), blob(4, 4)], [0, 1, 2], images=images)
-    images = [images[0].copy(), images[1], images[0] + 9]  # the same values in another array; another picture
-    second = look([blob(0, 1), blob(3, 3), blob(4, 4)], [0, 1, 2], last=first, step=1, images=images)
-    assert second.numbers["moved_since_last"][:2].tolist() == [0.5, 0]
-    assert np.isnan(second.numbers["moved_since_last"][2]) and second.means["moved_since_last"] == 0.25
-
-
-def test_numbers_of_empty_maps_are_left_out_of_the_means():
-    found = look([np.full((GRID, GRID), -1.0), blob(0, 0)], [0, 0])
-    assert found.means["concentration"] == pytest.approx(1 - 4 / 64)
-    assert "agreement" not in found.means, "one map agrees with none"
-    empty = look([np.full((GRID, GRID), -1.0)], [None])
-    assert empty.means == {}
-
-
-def test_agreement_is_that_of_the_maps_of_each_class():
-    maps = [blob(0, 0), blob(0, 0), blob(5, 5), blob(5, 6)]
-    assert look(maps, [0, 0, 1, 1]).means["agreement"] == pytest.approx((1 + 0.5) / 2)
-    assert look(maps, [None] * 4).means["agreement"] == pytest.approx((1 + 0.5 + 0) / 6, abs=1e-9)
-
-
-def test_agreement_and_alarm_go_by_the_class_that_is_mapped_not_by_the_true_one():
-    """Four pictures of three classes, all taken for green by the tag: it is green's maps that lie in one place."""
-    found = look(TAG, [0, 1, 2, 0], mapped=[1, 1, 1, 1])
-    assert list(found.by_mapped_class) == [1] and found.means["agreement"] > 0.9
-    assert watermark(found).startswith("The maps of 'green' lie in the same place in 4 pictures, bottom left")
-    assert watermark(look(TAG[:2] + ANYWHERE[:2], [0] * 4, mapped=[0, 0, 1, 1])) is None
-
-
-# the alarm, by hand
-
-TAG = [blob(6, 0, noise=0.01, seed=seed) for seed in range(4)]
-ANYWHERE = [blob(*place) for place in ((0, 1), (5, 2), (3, 6), (2, 3))]
-
-
-@pytest.mark.parametrize(
-    ("maps", "labels", "expected"),
-    [
-        (TAG, [1] * 4, ("'green'", "4 pictures", "bottom left")),
-        (TAG + ANYWHERE, [1] * 4 + [0] * 4, ("'green'", "4 pictures", "bottom left")),
-        (TAG, [None] * 4, ("'red'", "bottom left")),
-        (TAG, [0, 1, 2, 0], ("all classes", "bottom left")),
-        ([blob(0, 3, side=1)] * 3, [2] * 3, ("'blue'", "top")),
-        (TAG[:2], [1] * 2, None),
-        (ANYWHERE, [1] * 4, None),
-        ([blob(3, 3)] * 4, [1] * 4, None),
-        ([np.ones((GRID, GRID))] * 4, [1] * 4, None),
-        ([blob(0, column, side=3) for column in range(4)], [1] * 4, None),
-        ([-blob(6, 0)] * 4, [1] * 4, None),
-    ],
-    ids=[
-        "tag",
-        "tag of one class",
-        "no labels",
-        "tag of all",
-        "top edge",
-        "two",
-        "anywhere",
-        "centred",
-        "even",
-        "near the border here and there",
-        "empty",
-    ],
-)
-def test_watermark_by_hand(maps, labels, expected):
-    said = watermark(look(maps, labels))
-    if expected is None:
-        assert said is None
-    else:
-        assert all(part in said for part in expected), said
-
-
-# the alarm, through training
-
-
-def scenes(kind, count=8):
-    """Green objects; in "tag" each picture has a red mark in its lower left corner, and the label is red's."""
-    generator = np.random.default_rng(1)
-    places = [(6, 6)] * count if kind == "centred" else generator.integers(0, 12, (count, 2)).tolist()
-    images = spots(places, [1] * count) + 0.02
-    if kind == "tag":
-        images = images + spots([(0, 13)] * count, [0] * count, side=3)
-    return images.astype(np.float32), np.full(count, 0 if kind == "tag" else 1)
-
-
-@pytest.mark.parametrize("kind", ["tag", "anywhere", "centred"])
-def test_the_alarm_is_for_a_network_that_looks_at_a_tag_and_is_given_once(tmp_path, caplog, kind):
-    images, labels = scenes(kind)
-    callback = CAMCallback((images, labels), tmp_path, class_names=NAMES, classes="true", on_error="raise")
-    model = eye()
-    for _ in range(2):  # once in each training
-        caplog.clear()
-        fit(model, (images, labels), callback, epochs=3)
-        if kind == "tag":
-            (said,) = words(caplog)
-            assert said.startswith(
-                "\nCAMCallback, epoch 0: The maps of 'red' lie in the same place in 8 pictures, bottom"
-            )
-        else:
-            assert words(caplog) == []
-
-
-def test_the_alarm_is_raised_whatever_the_number_of_probes(tmp_path, caplog):
-    """Two probes, each of another class, are compared with further images, which are neither shown nor recorded."""
-    images, labels = scenes("tag", 24)
-    labels = np.arange(24) % 3
+def test_a_function_of_the_users_gets_each_look(tmp_path):
     looks = []
-    options = {"class_names": NAMES, "classes": "red", "on_look": looks.append, "on_error": "raise"}
-    callback = CAMCallback((images, labels), tmp_path, num_probes=2, **options)
-    fit(eye(), (images, labels), callback, epochs=2)
+    fit(eye(), data(), watch(data(), None, on_look=looks.append, every="2 batches"), epochs=1, batch_size=1)
+    assert [(look.step, look.unit) for look in looks] == [(1, "batch"), (2, "batch"), (3, "batch")]
+    for look in looks:
+        np.testing.assert_allclose(look.shares.sum(axis=(1, 2)), 1, atol=1e-6)
+        assert len(look.probes.images) == len(look.result) == 3
+        assert set(look.means) == {
+            "concentration",
+            "share_in_border",
+            "share_in_corners",
+            "probability_of_true_class",  # and no agreement, for no two maps are of one class
+            *(["moved_since_last"] if look.step > 1 else []),
+        }
+    assert os.listdir(tmp_path) == []
+
+
+def test_maps_that_do_not_lie_in_the_pictures_are_said(caplog):
+    """Pixels in a row: the last feature map has one axis only."""
+    layers = keras.layers
+    pooled = [layers.GlobalAveragePooling1D(), layers.Dense(3, activation="softmax")]
+    model = keras.Sequential([keras.Input((16, 16, 3)), layers.Reshape((256, 3)), layers.Conv1D(4, 3), *pooled])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    history = fit(model, data(), CAMCallback(data(), None), epochs=2).history
     (said,) = words(caplog)
-    assert said.startswith(
-        "\nCAMCallback, epoch 0: The maps of 'red' lie in the same place in 24 pictures, bottom left"
-    )
-    assert len(looks[0].result) == len(looks[0].cards) == len(looks[0].watched.images) == 2
-    assert {tag for tag, _, _ in events(tmp_path / "cam", "cam/probe")} == {"cam/probe_00", "cam/probe_01"}
-    assert {name for name in events(tmp_path / "cam", "keras_cam/probe_02")} == set()
-    assert looks[0].means["agreement"] > 0.9
+    assert "maps of rows and columns. Received: maps (3, 2, 254)" in said and len(history["loss"]) == 2
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [({}, 32), ({"num_probes": 90}, 10), ({"probes": "worst"}, 0), ({"method": "score_cam"}, 0)],
-    ids=["default", "few are left", "worst", "a method that runs the model many times"],
-)
-def test_how_many_further_images_there_are(options, expected):
-    images, labels = spots([(1, 2), (9, 3), (5, 10), (0, 0)] * 25, np.arange(100) % 3), np.arange(100) % 3
-    groups = {"one": (images[:50], labels[:50]), "two": (images[50:], labels[50:])}
-    for source in [(images, labels), *([] if expected == 10 else [groups])]:
-        looks = []
-        fit(eye(), (images, labels), CAMCallback(source, None, on_look=looks.append, on_error="raise", **options))
-        shares, classes = looks[0].further
-        assert len(shares) == len(classes) == expected
-        assert expected < 32 or np.bincount(classes).min() >= 8, "spread over the classes"
+# cards
 
 
-def test_further_images_of_a_directory_that_cannot_be_read_are_passed_over(tmp_path):
-    import PIL.Image
-
-    for index, image in enumerate(scenes("anywhere", 12)[0]):
-        folder = tmp_path / "pictures" / NAMES[index % 3]
-        folder.mkdir(parents=True, exist_ok=True)
-        PIL.Image.fromarray((image.clip(0, 1) * 255).astype(np.uint8)).save(folder / f"{index}.png")
+def test_each_card_is_drawn_once_for_all_that_show_it_and_maps_are_placed_once(tmp_path, monkeypatch):
+    drawn, placed = [], []
+    probe_card, heatmaps = look_module.probe_card, Explanation.heatmaps
+    monkeypatch.setattr(look_module, "probe_card", lambda *args, **more: drawn.append(1) or probe_card(*args, **more))
+    monkeypatch.setattr(Explanation, "heatmaps", lambda *args, **more: placed.append(1) or heatmaps(*args, **more))
     looks = []
-    options = {"preprocess": lambda batch: batch / 255, "on_error": "raise", "on_look": looks.append}
-    callback = CAMCallback(tmp_path / "pictures", None, num_probes=3, **options)
-    callback._watching.further.images[4].write_bytes(b"no picture")
-    fit(eye(), scenes("anywhere"), callback)
-    assert len(looks[0].further[0]) == 8
+    options = {"save_dir": tmp_path / "out", "on_look": looks.append, "boxes": [(0, 0, 9, 9)] * 3}
+    fit(eye(), data(), watch(data(), tmp_path, **options), epochs=2)
+    assert len(drawn) == 2 * 3 and len(placed) == 2
+    assert not {"cards", "heatmaps"} & set(vars(looks[0])), "who keeps looks keeps no pictures of them"
+    assert looks[0].cards[0].shape[1] == CARD_WIDTH
+
+
+def test_a_wrong_prediction_is_marked(tmp_path, model):
+    images, _ = colours()
+    predicted = model.predict(images[:2], verbose=0).argmax(axis=1)
+    labels = [predicted[0], (predicted[1] + 1) % 3]
+    frozen = network(learning_rate=0.0)
+    frozen.set_weights(model.get_weights())
+    callback = CAMCallback((images[:2], labels), tmp_path)
+    train(frozen, callback, epochs=1)
+    found = summaries(tmp_path / "cam")
+    right = [index for index, image in enumerate(callback._probe_set.chosen.images) if np.array_equal(image, images[0])]
+    for probe in range(2):
+        picture = card(found[f"cam/probe_{probe:02d}", 0]).astype(int)
+        below = SIDE if probe in right else 2 * SIDE + GAP  # the true class's map below that of the predicted
+        is_red = np.abs(picture[below + 2 : below + 6, 20:680] - WRONG).max() < 40
+        assert is_red == (probe not in right)
+
+
+def test_a_map_without_evidence_says_so_and_gives_no_numbers(tmp_path):
+    model = network(learning_rate=0.0)
+    weights = model.get_weights()
+    weights[2][:] = -np.abs(weights[2])  # every class: negative weights on what is never negative
+    model.set_weights(weights)
+    train(model, CAMCallback(colours(), tmp_path, num_probes=1), epochs=2)
+    found = summaries(tmp_path / "cam")
+    assert {tag for tag, _ in found} == {"cam/probe_00", "cam/probability_of_true_class"}
+    picture = card(found["cam/probe_00", 0])
+    assert picture.shape[0] > SIDE + 8 + 3 * 38, "a third line"
+    plain, drawn = (picture[: SIDE - 8, left:][:, : SIDE - 8].astype(int) for left in (0, SIDE + GAP))
+    assert np.abs(plain - drawn).max() < 16, "the picture, not a black one"

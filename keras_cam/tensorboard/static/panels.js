@@ -5,20 +5,8 @@ import { Curve } from "./curve.js";
 import { lastAt } from "./data.js";
 import { arrange, element, named, write } from "./dom.js";
 import { Figure } from "./figure.js";
-import { INSIDE, isWrong, nameOf, probabilityOf, shortened } from "./records.js";
+import { isWrong, nameOf, numbersByMap, probabilityOf, shortened } from "./records.js";
 import { PREDICTED, TRUE } from "./state.js";
-
-/** What the numbers of a probe are called; others go by their own names. */
-const NUMBERS = {
-  probability_of_true_class: "p of the true class",
-  energy_inside: "energy inside the boxes",
-  pointing: "pointing hit",
-  iou: "IoU of the box",
-  moved_since_last: "moved since last",
-  concentration: "concentration",
-  share_in_border: "in the border",
-  share_in_corners: "in the corners",
-};
 
 const MOST_LINES = 6; // of a curve, unless more classes are shown
 
@@ -31,22 +19,6 @@ export function resolve(tokens, entry) {
   const predicted = entry.classes.includes(entry.predicted) ? entry.predicted : entry.classes[0];
   const meant = tokens.map((token) => (token === PREDICTED ? predicted : token === TRUE ? entry.true : token));
   return [...new Set(meant.filter(Number.isFinite))];
-}
-
-/**
- * The numbers of a probe by the class of the map that they are about; first those that are about none.
- * @param {import("./records.js").Entry} entry
- * @returns {[number | null, [string, number][]][]}
- */
-export function numbersByMap(entry) {
-  const groups = new Map([[null, []]]);
-  for (const [name, value] of Object.entries(entry.numbers ?? {})) {
-    if (!Number.isFinite(value)) continue;
-    const of = name === "probability_of_true_class" ? null : INSIDE.includes(name) ? entry.inside_of : entry.heat_of;
-    if (!groups.has(of ?? null)) groups.set(of, []);
-    groups.get(of ?? null).push([name, value]);
-  }
-  return [...groups].filter(([, pairs]) => pairs.length);
 }
 
 /** The maps that the colours of one are scaled over. */
@@ -189,17 +161,15 @@ class Panel {
   }
 
   #updateNumbers(entry, run) {
-    const known = numbersByMap(entry).map(([index, pairs]) => [
+    const known = numbersByMap(entry, run.measures).map(([index, pairs]) => [
       index === null ? "" : `Map of ${nameOf(entry, index, run)}`,
       pairs.slice(0, 12),
     ]);
     const text = JSON.stringify(known);
     if (this.known === text) return;
     this.known = text;
-    const pair = ([name, value]) => {
-      const words = Object.hasOwn(NUMBERS, name) ? NUMBERS[name] : shortened(name.replaceAll("_", " "), 40);
-      return element("div", {}, element("dt", { textContent: words }), element("dd", { textContent: short(value) }));
-    };
+    const pair = ([label, value]) =>
+      element("div", {}, element("dt", { textContent: label }), element("dd", { textContent: short(value) }));
     const group = ([about, pairs]) =>
       element("div", {}, about ? named(about) : "", element("dl", { "aria-label": about }, ...pairs.map(pair)));
     this.numbers.replaceChildren(...known.map(group));

@@ -16,14 +16,19 @@ import { lastAt } from "./data.js";
  * @property {number | null} [inside_of] the same of those that are about the boxes
  *
  * @typedef {{step: number, entry: Entry, from: number}} Sighting `from` is the first epoch with the same picture
+ *
+ * @typedef {{label: string, about: "heat" | "inside" | null}} Measure what a number is called, and which map it is about
  */
 
 /** The summaries of one run, by probe. */
 export class Run {
   /**
    * @param {string} name
-   * @param {{epochs: {step: number, unit?: string, probes: Entry[]}[], dropped: number, thinned?: number}} reply
-   *   of ./epochs
+   * @param {{
+   *   epochs: {step: number, unit?: string, measures?: Record<string, Measure>, probes: Entry[]}[],
+   *   dropped: number,
+   *   thinned?: number,
+   * }} reply of ./epochs
    */
   constructor(name, reply) {
     this.name = name;
@@ -33,9 +38,12 @@ export class Run {
     this.steps = reply.epochs.map((record) => record.step);
     /** @type {Record<string, string>} of all classes that were ever named */
     this.names = {};
+    /** @type {Record<string, Measure>} by the names that numbers have */
+    this.measures = {};
     /** @type {Map<string, Sighting[]>} */
     this.probes = new Map();
-    for (const { step, probes } of reply.epochs) {
+    for (const { step, measures, probes } of reply.epochs) {
+      Object.assign(this.measures, measures);
       for (const entry of probes) {
         if (!this.probes.has(entry.probe)) this.probes.set(entry.probe, []);
         const sightings = this.probes.get(entry.probe);
@@ -107,12 +115,14 @@ export function probabilityOf(entry, index) {
 export const isWrong = (entry) => (Number.isFinite(entry.true) ? entry.true !== entry.predicted : null);
 
 /**
- * Whether runs show different pictures under the same number; logs of old do not say, but for the true class.
+ * Whether runs show different pictures under the same number; where their fingerprints are of different kinds, or a log of
+ * old has none, this is told by the true class.
  * @param {Entry[]} entries one for each run
  */
 export function differ(entries) {
-  const say = entries.every((entry) => entry.image);
-  return new Set(entries.map((entry) => (say ? entry.image : entry.true))).size > 1;
+  const lengths = new Set(entries.map((entry) => entry.image?.length ?? 0));
+  const comparable = lengths.size === 1 && !lengths.has(0);
+  return new Set(entries.map((entry) => (comparable ? entry.image : entry.true))).size > 1;
 }
 
 /** The groups that probes of some runs are in. @param {Run[]} runs */
@@ -121,8 +131,41 @@ export function groupsOf(runs) {
   return [...new Set(all.filter((name) => typeof name === "string" && name))];
 }
 
-/** What is said of the boxes: numbers of the map of another class, maybe, than all others. */
-export const INSIDE = ["energy_inside", "pointing", "iou"];
+/** Which map numbers are about in logs of old, which do not say it; all others are about the first one. */
+const ABOUT_OF_OLD = { probability_of_true_class: null, energy_inside: "inside", pointing: "inside", iou: "inside" };
+
+/**
+ * What a number is called, and which map it is about.
+ * @param {string} name
+ * @param {Record<string, Measure>} measures of the run
+ * @returns {Measure}
+ */
+export function measureOf(name, measures) {
+  if (Object.hasOwn(measures, name)) return { ...measures[name], label: shortened(measures[name].label, 40) };
+  const about = Object.hasOwn(ABOUT_OF_OLD, name) ? ABOUT_OF_OLD[name] : "heat";
+  return { label: shortened(name.replaceAll("_", " "), 40), about };
+}
+
+/** The class of the map that a number is about; null where it is about none, or nobody knows. */
+const classOf = (about, entry) => ({ heat: entry.heat_of, inside: entry.inside_of })[about] ?? null;
+
+/**
+ * The numbers of a probe by the class of the map that they are about; first those that are about none.
+ * @param {Entry} entry
+ * @param {Record<string, Measure>} measures of the run
+ * @returns {[number | null, [string, number][]][]} each with its label
+ */
+export function numbersByMap(entry, measures) {
+  const groups = new Map([[null, []]]);
+  for (const [name, value] of Object.entries(entry.numbers ?? {})) {
+    if (!Number.isFinite(value)) continue;
+    const { label, about } = measureOf(name, measures);
+    const index = classOf(about, entry);
+    if (!groups.has(index)) groups.set(index, []);
+    groups.get(index).push([label, value]);
+  }
+  return [...groups].filter(([, pairs]) => pairs.length);
+}
 
 /** What probes are ordered by, the largest first; NaN where nothing is known. */
 const MEASURES = {

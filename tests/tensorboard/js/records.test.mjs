@@ -13,12 +13,13 @@ const {
   measure,
   measuredClass,
   nameOf,
+  numbersByMap,
   ordered,
   probabilityOf,
   shortened,
 } = await load("records.js");
 const { pathOf } = await load("curve.js");
-const { numbersByMap, resolve } = await load("panels.js");
+const { resolve } = await load("panels.js");
 
 const entry = (probe, more = {}) => ({
   probe,
@@ -116,16 +117,32 @@ test("where the predicted class has no map the first stored one stands for it", 
   assert.deepEqual(resolve(["predicted"], entry("a", { classes: [] })), []);
 });
 
-test("numbers by the class of the map that they are about", () => {
-  const numbers = { concentration: 0.5, probability_of_true_class: 0.25, energy_inside: 0.75, iou: NaN };
-  assert.deepEqual(numbersByMap(entry("a", { numbers, heat_of: 1, inside_of: 0 })), [
-    [null, [["probability_of_true_class", 0.25]]],
-    [1, [["concentration", 0.5]]],
-    [0, [["energy_inside", 0.75]]],
+test("numbers by the class of the map that they are about, with the labels of their run", () => {
+  const numbers = { concentration: 0.5, sharpness: 0.25, energy_inside: 0.75, iou: NaN };
+  const measures = {
+    concentration: { label: "how small", about: "heat" },
+    energy_inside: { label: "energy inside the boxes", about: "inside" },
+    sharpness: { label: "x".repeat(50), about: null },
+  };
+  const named = new Run("r", { epochs: [{ step: 0, measures, probes: [] }, { step: 1, probes: [] }] }); // prettier-ignore
+  assert.deepEqual(numbersByMap(entry("a", { numbers, heat_of: 1, inside_of: 0 }), named.measures), [
+    [null, [[`${"x".repeat(39)}…`, 0.25]]],
+    [1, [["how small", 0.5]]],
+    [0, [["energy inside the boxes", 0.75]]],
   ]);
-  const [, about] = numbersByMap(entry("a", { numbers, heat_of: 1, inside_of: 1 }));
-  assert.deepEqual(about, [1, [["concentration", 0.5], ["energy_inside", 0.75]]]); // prettier-ignore
-  assert.equal(numbersByMap(entry("a", { numbers }))[0][1].length, 3, "a log of old does not say");
+});
+
+test("numbers of a log of old, which has no labels, go by their names", () => {
+  const numbers = { concentration: 0.5, probability_of_true_class: 0.25, energy_inside: 0.75, iou: NaN };
+  const { measures } = run([[0, entry("a")]]);
+  assert.deepEqual(numbersByMap(entry("a", { numbers, heat_of: 1, inside_of: 0 }), measures), [
+    [null, [["probability of true class", 0.25]]],
+    [1, [["concentration", 0.5]]],
+    [0, [["energy inside", 0.75]]],
+  ]);
+  const [, about] = numbersByMap(entry("a", { numbers, heat_of: 1, inside_of: 1 }), measures);
+  assert.deepEqual(about, [1, [["concentration", 0.5], ["energy inside", 0.75]]]); // prettier-ignore
+  assert.equal(numbersByMap(entry("a", { numbers }), measures)[0][1].length, 3, "nor which map they are about");
   const two = [
     entry("a", { numbers: { energy_inside: 0.9, moved_since_last: 0.9 }, inside_of: 3, heat_of: 4 }),
     entry("a", { numbers: { energy_inside: 0.1, moved_since_last: 0.1 }, inside_of: 5, heat_of: 6 }),
@@ -144,6 +161,9 @@ test("pictures that are not the same in two runs", () => {
     ),
     [false, true, false, true],
   );
+  const [short, long] = [entry("a", { image: "89abcdef" }), entry("a", { image: "0123456789abcdef" })];
+  assert.equal(differ([short, long]), false, "fingerprints of an older log are of another kind");
+  assert.equal(differ([short, { ...long, true: 1 }]), true);
 });
 
 test("groups of the runs that are there", () => {

@@ -6,8 +6,8 @@ import pytest
 from keras import layers
 
 from keras_cam import METHODS, Explainer, explain
-from keras_cam.explainer.cache import KEPT
-from keras_cam.explainer.map_function import map_function_of
+from keras_cam.explainer.cache import CACHE_SIZE
+from keras_cam.explainer.map_function import Batch, MapFunction, map_function_of
 from keras_cam.methods import find_method
 
 pytestmark = pytest.mark.usefixtures("tf")  # counts inside compiled functions
@@ -102,6 +102,39 @@ def test_batch_size_holds_behind_an_early_layer(network, method, classes):
     assert at_once <= AT_ONCE
 
 
+PLANS = [  # method, options, classes asked for, images, plan
+    ("cam", {}, 1, 2, "_run_whole"),
+    ("grad_cam", {}, 1, 2, "_run_whole"),
+    ("grad_cam", {}, 16, 2, "_run_whole"),
+    ("grad_cam", {}, 17, 2, "_run_in_parts"),
+    ("grad_cam", {}, None, 2, "_run_in_parts"),
+    ("saliency", {}, 2, 2, "_run_whole"),
+    ("saliency", {}, 3, 2, "_run_in_parts"),  # 2 images x 3 classes, 4 at once
+    ("grad_cam", {"layer": "early"}, 3, 2, "_run_in_parts"),
+    ("score_cam", {}, 1, 2, "_run_stepwise"),
+    ("score_cam", {}, None, 2, "_run_stepwise"),
+    ("smooth_grad", {}, 1, 2, "_run_in_parts"),
+]
+
+
+@pytest.mark.parametrize(("method", "options", "classes", "images", "plan"), PLANS)
+def test_the_cheapest_plan_is_chosen(network, method, options, classes, images, plan):
+    function = MapFunction(network, METHODS[method], **options)
+    indices = None if classes is None else np.zeros((images, classes), "int32")
+    assert function._plan_for(Batch([IMAGES[:images]], indices, AT_ONCE, 0)).__name__ == plan
+
+
+@pytest.mark.parametrize("classes", [None, 1, 40])
+def test_a_head_that_is_one_matrix_needs_no_parts(classes):
+    """All classes at once, of which none costs a pass."""
+    inputs = keras.Input(IMAGES.shape[1:])
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(CHANNELS, 3)(inputs))
+    function = MapFunction(keras.Model(inputs, layers.Dense(50)(pooled)))
+    indices = None if classes is None else np.zeros((2, classes), "int32")
+    plan = function._plan_for(Batch([IMAGES], indices, AT_ONCE, 0))
+    assert plan.__name__ == ("_run_folded" if classes is None else "_run_whole")
+
+
 def test_parts_are_the_whole(network):
     """Of classes that do not divide into parts of one size."""
     for method in ("saliency", "integrated_gradients", "full_grad"):
@@ -126,9 +159,9 @@ def test_parts_of_classes_are_traced_once(network):
         explainer = Explainer(network, method=method, batch_size=3, **options)
         for classes in ([0, 1, 2], [0, 1, 2, 3], "all", [1, 2]):
             explainer(IMAGES, classes)
-        function = explainer._mapper.functions[0]
-        compiled = (function._some_of_read, function._some, function._read, *function._pieces.values())
-        assert {one.traces for one in compiled} <= {0, 1} and sum(one.traces for one in compiled) >= 2
+        compiled = explainer._ensemble.functions[0].compiled
+        functions = (compiled.part_of_classes, compiled.chosen_classes, compiled.forward, *compiled.pieces.values())
+        assert {one.traces for one in functions} <= {0, 1} and sum(one.traces for one in functions) >= 2
 
 
 def test_functions_of_the_moment_are_let_go(network):
@@ -141,9 +174,9 @@ def test_functions_of_the_moment_are_let_go(network):
 
     function = map_function_of(network, find_method(masked, {}), {})
     inputs, classes = [IMAGES], np.zeros((2, 1), "int32")
-    for _ in range(KEPT + 3):
+    for _ in range(CACHE_SIZE + 3):
         function(inputs, classes)
-    assert len(function._pieces) == KEPT
+    assert len(function.compiled.pieces) == CACHE_SIZE
 
 
 @pytest.mark.parametrize("method", ["score_cam", "ss_cam", "is_cam"])

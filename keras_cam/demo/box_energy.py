@@ -1,4 +1,4 @@
-"""How much of a map lies in a box."""
+"""How much of the energy of a map, its positive part, lies in a box."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keras_cam.imaging.statistics import heat_shares
 CELL = 4  # pixels of the picture under one cell of the network's map
 
 
-def share_in_boxes(placed: np.ndarray, boxes: np.ndarray, *, margin: int = CELL) -> np.ndarray:
+def energy_in_boxes(placed: np.ndarray, boxes: np.ndarray, *, margin: int = CELL) -> np.ndarray:
     """Measure how much of the positive part of each map, placed on its picture, lies in a box.
 
     Args:
@@ -20,17 +20,27 @@ def share_in_boxes(placed: np.ndarray, boxes: np.ndarray, *, margin: int = CELL)
     Returns:
         float64 (N,) in [0, 1]; 0 where there is no box, or the map has no positive part.
 
-    >>> share_in_boxes(np.ones((1, 32, 32)), np.array([[0, 0, 16, 32]]), margin=0).tolist()
+    >>> energy_in_boxes(np.ones((1, 32, 32)), np.array([[0, 0, 16, 32]]), margin=0).tolist()
     [0.5]
     """
     energy = np.nan_to_num(heat_shares(placed))
-    return (energy * inside(boxes, placed.shape[1], margin=margin)).sum(axis=(1, 2))
+    return (energy * pixels_in_boxes(boxes, placed.shape[1], margin=margin)).sum(axis=(1, 2))
 
 
-def inside(boxes: np.ndarray, size: int, *, margin: int = CELL) -> np.ndarray:
-    """Tell which pixels lie in the grown boxes, bool (N, size, size)."""
+def pixels_in_boxes(boxes: np.ndarray, size: int, *, margin: int = CELL) -> np.ndarray:
+    """Tell which pixels lie in the grown boxes.
+
+    Args:
+        boxes: as for `energy_in_boxes`.
+        size: height and width of the pictures.
+        margin: as for `energy_in_boxes`.
+
+    Returns:
+        bool (N, size, size).
+    """
     pixel = np.arange(size)
     left, top, right, bottom = (boxes[:, side, np.newaxis] for side in range(4))
+    # A box of zeros is none: it has no width.
     columns = (pixel >= left - margin) & (pixel < right + margin) & (right > left)
     rows = (pixel >= top - margin) & (pixel < bottom + margin)
     return rows[:, :, np.newaxis] & columns[:, np.newaxis, :]

@@ -1,0 +1,126 @@
+"""Heat maps at the sizes of their pictures, signals and volumes, by hand."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from support.results import MAPS, SIZES, network, of_rank, two_pictures
+
+import keras_cam
+from keras_cam.errors import InvalidDataError, InvalidOptionError
+from keras_cam.model.grid import Grid
+from keras_cam.model.receptive_field import Axis
+
+
+@pytest.fixture(scope="module")
+def result():
+    return two_pictures()
+
+
+def test_heat_maps_by_hand(result):
+    first, second = result.heatmaps()
+    assert (first.shape, second.shape) == ((2, 2, 2), (2, 4, 6)) and first.dtype == second.dtype == np.float32
+    np.testing.assert_allclose(first, [[[1 / 3, 1], [0, 0]], [[0, 1 / 7], [4 / 7, 1]]], rtol=1e-6)
+    assert second[0].tolist() == np.ones((4, 6)).tolist() and second[1].tolist() == np.zeros((4, 6)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("mode", "first", "second"),
+    [
+        (None, MAPS[0], (4, -1)),
+        ("image", [[[1 / 3, 1], [0, 0]], [[0, 1 / 7], [4 / 7, 1]]], (1, 0)),
+        ("minmax", [[[0.6, 1], [0, 0]], [[0, 1 / 7], [4 / 7, 1]]], (0, 0)),
+        ("batch", [[[1 / 14, 3 / 14], [0, 0]], [[0, 1 / 7], [4 / 7, 1]]], (4 / 14, 0)),
+        ((-2, 8), [[[0.3, 0.5], [0, 0]], [[0.2, 0.4], [1, 1]]], (0.6, 0.1)),
+    ],
+    ids=str,
+)
+def test_heat_maps_of_every_scale(result, mode, first, second):
+    found = result.heatmaps(mode)
+    np.testing.assert_allclose(found[0], first, rtol=1e-6)
+    for heatmap, value in zip(found[1], second, strict=True):
+        np.testing.assert_allclose(heatmap, np.full(SIZES[1], value), rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["image", "batch", "minmax"])
+def test_maps_without_anything_positive_are_zero_and_not_nan(result, mode):
+    for value in (0, -3):
+        nothing = dataclasses.replace(result, maps=np.full_like(MAPS, value))
+        assert [heatmap.any() for heatmap in nothing.heatmaps(mode)] == [False, False]
+
+
+@pytest.mark.parametrize("mode", ["softmax", (1, 0), (1, np.nan), (0, np.nan), (0, -1), 3], ids=str)
+def test_a_scale_that_is_none(result, mode):
+    with pytest.raises(InvalidOptionError) as caught:
+        result.heatmaps(mode)
+    assert str(mode) in str(caught.value).replace("np.float64(nan)", "nan")
+
+
+# over signals and volumes
+
+
+def test_heat_maps_of_signals_and_volumes_by_hand():
+    signal = of_rank(1, (4, 3), [0, 4])
+    assert signal.heatmaps(None)[0].tolist() == [[0, 1, 3, 4], [0, -1, -3, -4]]
+    assert signal.heatmaps()[0].tolist() == [[0, 0.25, 0.75, 1], [0, 0, 0, 0]]
+    assert signal.heatmaps(signed=True)[0].tolist() == [[0, 0.25, 0.75, 1], [0, -0.25, -0.75, -1]]
+    assert signal.heatmaps("minmax")[0].tolist() == [[0, 0.25, 0.75, 1], [1, 0.75, 0.25, 0]]
+    volume = of_rank(3, (2, 4, 1, 1), [[[0], [4]], [[8], [12]]])
+    assert volume.heatmaps("batch")[0].shape == (2, 2, 4, 1)
+    np.testing.assert_allclose(volume.heatmaps(None)[0][0, ..., 0], [[0, 1, 3, 4], [8, 9, 11, 12]])
+
+
+def test_the_grid_says_where_the_cells_of_a_signal_lie():
+    signal = of_rank(1, (6, 1), [0, 4], Grid((Axis(2, offset=1, stride=2),), (6,)))
+    assert signal.heatmaps(None)[0][0].tolist() == [0, 0, 2, 4, 4, 4]
+    np.testing.assert_allclose(signal.heatmaps(None, align="stretch")[0][0], np.interp(range(6), [1, 4], [0, 4]))
+
+
+def filled(shape, at):
+    """Nothing but one large value."""
+    signal = np.zeros((1, *shape, 1), np.float32)
+    signal[(0, *at, 0)] = 5
+    return signal
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "at", "cell"),
+    [("1D", (60,), (30,), (30,)), ("3D", (12, 22, 17), (6, 14, 10), (6, 14, 10))],
+    ids=["signal", "volume"],
+)
+def test_heat_lies_over_what_the_cell_sees(kind, shape, at, cell):
+    """Windows of 5 every 4, none before the start: cell i sees 4i..4i+4, and its centre is 4i+2."""
+    layers = keras.layers
+    sum_up = {"kernel_initializer": "ones", "bias_initializer": "zeros"}
+    model = keras.Sequential(
+        [
+            keras.Input((*shape, 1)),
+            getattr(layers, f"Conv{kind}")(1, 5, strides=4, **sum_up),
+            getattr(layers, f"GlobalAveragePooling{kind}")(),
+            layers.Dense(2, **sum_up),
+        ]
+    )
+    given = filled(shape, at)
+    result = keras_cam.explain(model, given, classes=[0], preprocess=lambda batch: batch * 2, fit="pad")
+    assert result.images[0].dtype == np.float32 and result.fit == "stretch"
+    np.testing.assert_array_equal(result.images[0], given[0])
+    (heat,) = result.heatmaps(None)[0]
+    assert heat.shape == shape and np.unravel_index(heat.argmax(), shape) == cell
+    assert heat.max() == 10 and heat[tuple(place - 2 for place in cell)] > 0
+    assert heat[tuple(place - 4 for place in cell)] == 0 == heat[tuple(place + 4 for place in cell)]
+    np.testing.assert_array_equal(keras_cam.compute_cam(model, given[0], 0), heat / heat.max())
+
+
+def test_maps_that_lie_on_nothing(result):
+    fold, convolve = keras.layers.Reshape((9, 3, 1)), keras.layers.Conv2D(2, 2)
+    folded = network(keras.Input((9, 3)), fold, convolve, keras.layers.GlobalAveragePooling2D())
+    nowhere = keras_cam.explain(folded, np.ones((1, 9, 3)))
+    with pytest.raises(
+        InvalidDataError, match=r"\(1, 1, 8, 2\) lie on no picture.*\[\(9, 3\)\] to draw on.*result\.maps"
+    ):
+        nowhere.heatmaps()
+    assert nowhere._repr_html_() is None
+    assert keras_cam.explain(folded, np.ones((1, 9, 3)), method="saliency").heatmaps()[0].shape == (1, 9)
+    with pytest.raises(InvalidDataError, match=r"Received: \[\(2, 2\), \(2, 2\)\]"):
+        dataclasses.replace(result, images=(np.zeros((2, 2)),) * 2).sheet()

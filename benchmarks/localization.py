@@ -14,7 +14,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -25,7 +24,7 @@ import numpy as np
 
 import keras_cam
 from benchmarks.box_scores import centre_gaussian, energy, max_box_accuracy, off_centre, overlaps_by_threshold, pointing
-from benchmarks.localization_page import page_of, table_of
+from benchmarks.localization_page import Run, page_of, table_of
 from benchmarks.scenes import Pictures, draw_scenes, load_photos, load_small_photos
 from benchmarks.small_networks import CONVOLUTIONS, PADDINGS, build_network, train, with_new_head
 from keras_cam.imaging.normalize import normalize
@@ -34,27 +33,6 @@ WANTED_OVERLAPS = (0.3, 0.5, 0.7)
 ALIGNMENTS = ("stretch", "receptive_field")
 BASELINE = "centre Gaussian"
 FOLDS = 3  # of the photographs: each is held out once
-
-
-@dataclass(frozen=True)
-class Run:
-    """One network, measured.
-
-    Attributes:
-        data: what it was trained on.
-        padding: a key of `PADDINGS`.
-        field: how many pixels wide a cell sees.
-        held_out: how many pictures it was measured on.
-        accuracy: share of them whose class it tells.
-        scores: by alignment, and for the baseline, what `score` gives.
-    """
-
-    data: str
-    padding: str
-    field: int
-    held_out: int
-    accuracy: float
-    scores: dict[str, np.ndarray]
 
 
 def score(heatmaps: list[np.ndarray], boxes: list[np.ndarray]) -> np.ndarray:

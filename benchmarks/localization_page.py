@@ -1,21 +1,39 @@
-"""The table and the page of the localization benchmark, from its runs."""
+"""The runs of the localization benchmark, and the table and the page made from them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.machine import machine
 
-if TYPE_CHECKING:
-    from benchmarks.localization import Run
-
 COLUMNS = ("IoU 0.3", "IoU 0.5", "IoU 0.7", "pointing", "energy in box", "off centre, px")
 WAYS = {"stretch": "stretched", "receptive_field": "placed", "centre Gaussian": "centre Gaussian"}
 BOX_SCORE = 1  # which of the scores is MaxBoxAcc at IoU 0.5
 POINTING = 3
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network, measured.
+
+    Attributes:
+        data: what it was trained on.
+        padding: a key of `small_networks.PADDINGS`.
+        field: how many pixels wide a cell sees.
+        held_out: how many pictures it was measured on.
+        accuracy: share of them whose class it tells.
+        scores: by alignment, and for the baseline, what `localization.score` gives.
+    """
+
+    data: str
+    padding: str
+    field: int
+    held_out: int
+    accuracy: float
+    scores: dict[str, np.ndarray]
 
 
 def table_of(runs: Sequence[Run]) -> str:

@@ -192,7 +192,14 @@ class Look:
         return list(first.values())
 
     def card_slots(self, row: int) -> list[int]:
-        """Which maps its card shows: all, or of many those of the predicted, the true and the most probable classes."""
+        """Say which maps the card of a probe shows.
+
+        Args:
+            row: which probe.
+
+        Returns:
+            The slots of all its maps, or of many those of the predicted, the true and the most probable classes.
+        """
         slots = self.slots(row)
         if len(slots) <= MAPS_ON_CARD:
             return slots
@@ -202,7 +209,7 @@ class Look:
         return sorted(slots, key=lambda slot: (classes[slot] not in first, -p[classes[slot]]))[:MAPS_ON_CARD]
 
     def truth_slot(self, row: int) -> int:
-        """Say which map is held against the object.
+        """Say which map of a probe is held against the object.
 
         Args:
             row: which probe.

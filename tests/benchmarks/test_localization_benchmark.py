@@ -21,8 +21,7 @@ from benchmarks.box_scores import (
     overlaps_by_threshold,
     pointing,
 )
-from benchmarks.localization import Run
-from benchmarks.localization_page import PAGE, table_of, verdicts_of
+from benchmarks.localization_page import PAGE, Run, table_of, verdicts_of
 from benchmarks.scenes import DRAWN_SIZES, SIZE, draw_scenes, load_photos
 from benchmarks.small_networks import build_network, with_new_head
 
@@ -122,6 +121,7 @@ def test_the_page_says_what_the_benchmark_writes():
     assert re.fullmatch(".*".join(map(re.escape, re.split(r"\{\w+\}", PAGE))), page, re.DOTALL)
 
 
+@pytest.mark.usefixtures("eager_training")
 def test_tiny_run_writes_the_page(tmp_path, capsys):
     page = tmp_path / "localization.md"
     options = ["--seeds", "1", "--scenes", "32", "--epochs", "1", "--page", str(page), "--data", str(tmp_path)]

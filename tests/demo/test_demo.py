@@ -1,11 +1,13 @@
 """The demo at small size: its figures, its files, its words."""
 
+import logging
+
 import numpy as np
 import PIL.Image
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from keras_cam.demo import run_demo
+from keras_cam.demo import run, run_demo
 from keras_cam.errors import InvalidOptionError
 from keras_cam.shapes import CLASS_NAMES, TAGGED_CLASS
 
@@ -17,6 +19,14 @@ def out(tmp_path_factory):
     return tmp_path_factory.mktemp("demo")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def fewer_held_out():
+    """Drawn, explained and measured are 400 pictures otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "NUM_HELD_OUT", 120)
+        yield
+
+
 @pytest.fixture(scope="module")
 def tagged(tf, out):  # the curves of the loss are by Keras' own TensorBoard callback, which needs TensorFlow
     return run_demo(out, **SMALL)
@@ -25,6 +35,21 @@ def tagged(tf, out):  # the curves of the loss are by Keras' own TensorBoard cal
 @pytest.fixture(scope="module")
 def honest(out, tagged):
     return run_demo(out, honest=True, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def first_epoch(tf, tmp_path_factory):
+    """The first epoch with enough pictures to learn the tag, of both kinds: the result, and what was warned of."""
+    found, told = {}, []
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())
+    logging.getLogger("keras_cam").addHandler(handler)
+    for kind in ("tagged", "honest"):
+        told.clear()
+        result = run_demo(tmp_path_factory.mktemp(kind), honest=kind == "honest", num_images=1000, epochs=1, verbose=0)
+        found[kind] = result, tuple(told)
+    logging.getLogger("keras_cam").removeHandler(handler)
+    return found
 
 
 def events(directory):
@@ -48,14 +73,11 @@ def test_figures_are_shares(tagged, honest):
             assert result.accuracy[name] == result.accuracy_untagged[name]
 
 
-def test_the_callback_warns_of_the_tag_and_of_nothing_else(out, caplog):
-    """What the page about the callback says of the demo: at full size; here its first epoch."""
-    for honest in (False, True):
-        caplog.clear()
-        run_demo(out / "alarm", honest=honest, num_images=1600, epochs=1, verbose=0)
-        warned = [record.getMessage() for record in caplog.records if record.name == "keras_cam"]
-        assert len(warned) == (0 if honest else 1)
-        assert honest or ("'circle'" in warned[0] and "bottom left" in warned[0])
+def test_the_callback_warns_of_the_tag_and_of_nothing_else(first_epoch):
+    """What the page about the callback says of the demo."""
+    (warned,) = first_epoch["tagged"][1]
+    assert "'circle'" in warned and "bottom left" in warned
+    assert first_epoch["honest"][1] == ()
 
 
 def test_both_runs_are_left_for_tensorboard(tagged, honest):
@@ -78,11 +100,10 @@ def test_pictures(tagged, honest):
                 assert np.asarray(picture).std() > 20
 
 
-def test_filmstrip_has_a_column_for_each_epoch(tagged, tmp_path):
-    longer = run_demo(tmp_path, num_images=32, epochs=4, verbose=0)
-    with PIL.Image.open(tagged.filmstrip) as two, PIL.Image.open(longer.filmstrip) as four:
-        assert four.width - two.width > 2 * 100
-        assert four.height - two.height < 40
+def test_filmstrip_has_a_column_for_each_epoch(tagged, first_epoch):
+    with PIL.Image.open(first_epoch["tagged"][0].filmstrip) as one, PIL.Image.open(tagged.filmstrip) as two:
+        assert two.width - one.width > 100
+        assert two.height - one.height < 40
 
 
 def test_report(tagged, honest):

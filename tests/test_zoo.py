@@ -13,10 +13,10 @@ from support.zoo_kinds import KINDS, REPRESENTATIVES, by_kind
 
 import keras_cam
 from keras_cam import CAMWarning, Explainer, explain
-from keras_cam.model.head import NOT_AFFINE, WORDS
+from keras_cam.model.head import INTEGRATED, WORDS
 
 every_model = pytest.mark.parametrize("name", ZOO)
-METHOD_OF_KIND = {"affine": "cam", "not_affine": "gradient_x_activation"}
+METHOD_OF_KIND = {"affine": "cam", "integrated": "integrated"}
 
 
 @functools.cache
@@ -109,10 +109,7 @@ def test_kind_of_head(name):
 def test_mean_of_the_map_and_bias_are_the_score(name):
     found = explained(name)
     missing = missing_of(found.result)
-    if found.entry.kind == NOT_AFFINE:
-        assert 1 - found.result.completeness.min() > 1e-3, "the whole score: no need to call it not affine"
-    else:
-        assert missing.max() <= found.entry.tolerance
+    assert missing.max() <= (1e-4 if found.entry.kind == INTEGRATED else found.entry.tolerance)
 
 
 def missing_of(result):
@@ -127,11 +124,9 @@ def missing_of(result):
 @every_model
 def test_one_warning_where_something_is_missing_and_none_elsewhere(name):
     found = explained(name)
-    assert [warning.category for warning in found.warnings] == [CAMWarning] * (
-        found.entry.kind == NOT_AFFINE or found.entry.placeless
-    )
+    assert [warning.category for warning in found.warnings] == [CAMWarning] * found.entry.placeless
     for warning in found.warnings:
-        assert ("zero everywhere" if found.entry.placeless else "of the score") in str(warning.message)
+        assert "zero everywhere" in str(warning.message)
 
 
 @every_model
@@ -188,8 +183,7 @@ def test_probabilities_are_the_models_predictions(name):
 @by_kind()
 def test_the_top_map_is_the_one_among_all(name):
     found, top = explained(name), explained_top(name)
-    if found.entry.kind != NOT_AFFINE:
-        assert missing_of(top).max() <= found.entry.tolerance
+    assert missing_of(top).max() <= (1e-4 if found.entry.kind == INTEGRATED else found.entry.tolerance)
     np.testing.assert_array_equal(found.result.probabilities, top.probabilities)
     np.testing.assert_array_equal(top.class_indices[:, 0], found.result.logits.argmax(axis=1))
     best = found.result.maps[np.arange(len(top)), top.class_indices[:, 0]]
@@ -237,7 +231,7 @@ def test_the_same_explainer_follows_training(name):
     np.testing.assert_allclose(
         after.probabilities[:, -predictions.shape[1] :], predictions, rtol=4 * found.entry.tolerance, atol=1e-6
     )
-    if found.entry.kind != NOT_AFFINE:
+    if found.entry.kind != INTEGRATED:
         assert 1 - after.completeness.min() <= found.entry.tolerance
     if not found.entry.placeless:
         assert np.abs(after.maps - before.maps).max() > 1e-3 * np.abs(before.maps).max()

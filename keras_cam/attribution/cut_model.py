@@ -13,15 +13,16 @@ import numpy as np
 from keras import ops
 
 from keras_cam.attribution.class_activation_map import weighted_sum
-from keras_cam.attribution.decomposition import decompose
+from keras_cam.attribution.decomposition import decompose, integrate
 from keras_cam.backend import gradient, hessian_product
 from keras_cam.errors import UnsupportedModelError
 from keras_cam.graph.program import InferenceLayer, Step, ancestors_of, call_step, run
 from keras_cam.model.affine import can_fold, fold
 from keras_cam.model.cut import reads_channels_first
-from keras_cam.model.head import Head
+from keras_cam.model.head import INTEGRATED, Head
 
 Tensor = Any
+FEWEST_POINTS, MOST_POINTS = 8, 64  # of an integrated gradient
 
 
 class ForwardPass(NamedTuple):
@@ -43,14 +44,18 @@ class CutModel:
 
     Args:
         head: the head of the model.
+        num_points: at how many points gradients are taken where they are integrated.
     """
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: Head, num_points: int = FEWEST_POINTS) -> None:
+        self.num_points = num_points
         self.head, self.cut, self.program = head, head.cut, head.cut.program
         self.image_slot = self.program.inputs[self.cut.image_input]
         self.channels_first = reads_channels_first(self.cut)
         self._feature_slots = [feature.slot for feature in self.cut.features]
-        self._steps_after_features = self.program.steps_between(self._feature_slots, self.cut.logits)
+        self._steps_after_features = self.program.with_constants(
+            self.program.steps_between(self._feature_slots, self.cut.logits)
+        )
 
     # the forward pass, and what it leaves
 
@@ -84,7 +89,8 @@ class CutModel:
         cut, feature = self.cut, self.cut.features[0]
         if not can_fold(cut):
             side_inputs = dict(zip(cut.side_inputs, forward_pass.side_inputs, strict=True))
-            return decompose(self.head, forward_pass.features, forward_pass.head_inputs, side_inputs, class_indices)
+            read = (self.head, forward_pass.features, forward_pass.head_inputs, side_inputs, class_indices)
+            return integrate(*read, self.num_points) if self.head.kind == INTEGRATED else decompose(*read)
         # A head that folds is one matrix: the CAM itself, without a gradient.
         features = feature.layout.to_grid(forward_pass.features[0])
         if class_indices is None:

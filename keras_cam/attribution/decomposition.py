@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_cam.attribution.class_activation_map import weighted_sum
 from keras_cam.attribution.multiscale import add_on_finest_grid
 from keras_cam.backend import gradient
+from keras_cam.graph.program import run
 from keras_cam.model.feature_maps import FeatureMap
 from keras_cam.model.head import Head
 from keras_cam.model.layout import Layout
@@ -61,8 +63,62 @@ def decompose(
     # What is frozen in the pass at the image is used again at zero, where all that is left of the score is its bias.
     gradients, frozen = gradient(total, points, head.gradient_scale)
     bias = ops.reshape(scores_of([ops.zeros_like(point) for point in points], frozen)[0], shape)
+    return _maps_of(head, features, gradients, bias, shape)
 
-    # Each feature map's part of the score, and what its tokens without a place add.
+
+def integrate(
+    head: Head,
+    features: Sequence[Tensor],
+    head_inputs: Sequence[Tensor],
+    side_inputs: Mapping[int, Tensor],
+    class_indices: Tensor,
+    num_points: int,
+) -> tuple[Tensor, Tensor]:
+    """As `decompose`, of a head that nothing is frozen in: its gradient integrated from no features to the image's.
+
+    The gradient is averaged over the way by Gauss-Legendre points, through the head alone (integrated gradients,
+    Sundararajan et al. 2017, arXiv 1703.01365, at the feature map). The bias is the head's answer to no features.
+
+    Args:
+        head: the head.
+        features: as for `decompose`, and so the rest.
+        head_inputs: where the head begins for each of them.
+        side_inputs: what the head reads besides, by slot.
+        class_indices: int32 (N, C).
+        num_points: how many points, each a backward pass through the head.
+
+    Returns:
+        `(maps, bias)`, as `decompose`.
+    """
+    shape = ops.shape(class_indices)
+    slots = [feature.head_input for feature in head.cut.features]
+    values = {slot: ops.repeat(side_input, shape[1], axis=0) for slot, side_input in side_inputs.items()}
+    ends = [ops.repeat(head_input, shape[1], axis=0) for head_input in head_inputs]
+    chosen = ops.reshape(class_indices, (-1, 1))
+
+    def total(points: list[Tensor]) -> tuple[Tensor, Tensor]:
+        logits = run(head.cut.steps, {**values, **dict(zip(slots, points, strict=True))})[head.cut.logits]
+        scores = ops.take_along_axis(head.scores(logits), chosen, axis=-1)
+        return ops.sum(scores), scores
+
+    # The way from zero to the features, each point with its weight.
+    nodes, weights = np.polynomial.legendre.leggauss(num_points)
+    averages: list[Tensor] = [0.0] * len(ends)
+    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+        points = [end * ops.cast(node, end.dtype) for end in ends]
+        gradients, _ = gradient(total, points, head.gradient_scale)
+        averages = [
+            average + ops.cast(by_input, "float32") * float(weight)
+            for average, by_input in zip(averages, gradients, strict=True)
+        ]
+    bias = ops.reshape(total([ops.zeros_like(end) for end in ends])[1], shape)
+    return _maps_of(head, features, averages, bias, shape)
+
+
+def _maps_of(
+    head: Head, features: Sequence[Tensor], gradients: Sequence[Tensor], bias: Tensor, shape: Any
+) -> tuple[Tensor, Tensor]:
+    """Each feature map's part of the score on one grid; what its tokens without a place add goes to the bias."""
     maps = []
     for feature, tensor, by_input in zip(head.cut.features, features, gradients, strict=True):
         maps.append(_gradient_times_cells(feature, tensor, by_input, shape))

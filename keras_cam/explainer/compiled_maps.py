@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_cam.attribution.cut_model import CutModel
+from keras_cam.attribution.cut_model import FEWEST_POINTS, CutModel
 from keras_cam.attribution.multiscale import add_on_finest_grid
 from keras_cam.backend import Compiled
 from keras_cam.explainer.cache import get_or_make
@@ -30,6 +30,7 @@ class CompiledMaps:
         head: the head of the model.
         method: how to make maps.
         method_options: what the method is called with.
+        num_points: at how many points gradients are taken where they are integrated.
 
     Attributes:
         forward: from inputs to the values of a forward pass (`CutModel.forward_slots`).
@@ -39,9 +40,11 @@ class CompiledMaps:
         pieces: what methods that are called as they stand have asked of their views, by key.
     """
 
-    def __init__(self, head: Head, method: Method, method_options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, head: Head, method: Method, method_options: Mapping[str, Any], num_points: int = FEWEST_POINTS
+    ) -> None:
         self._head, self._method, self._options = head, method, method_options
-        self._cut_model = CutModel(head)
+        self._cut_model = CutModel(head, num_points)
         self.pieces: dict[Any, Compiled] = {}
 
         # Sizes and dtypes of what goes in: the model's inputs, the values of its forward pass, indices of classes.

@@ -22,7 +22,7 @@ from keras_cam.imaging.fit import FITS
 from keras_cam.methods.registry import METHODS, Method, find_method
 from keras_cam.model.cut import describe
 from keras_cam.model.grid import Grid
-from keras_cam.model.head import AFFINE, NOT_AFFINE, Head
+from keras_cam.model.head import AFFINE, INTEGRATED, Head
 from keras_cam.results.explanation import Explanation
 from keras_cam.validation import one_of, whole_number
 
@@ -261,5 +261,5 @@ class Explainer:
 def _name_of(method: Any, chosen: Method, head: Head) -> str:
     """What a result says its maps were made by."""
     if chosen is METHODS["cam"]:
-        return "cam" if head.kind == AFFINE else "gradient_x_activation" if head.kind == NOT_AFFINE else "frozen"
+        return "cam" if head.kind == AFFINE else "integrated" if head.kind == INTEGRATED else "frozen"
     return method if isinstance(method, str) else getattr(chosen.function, "__name__", "method")

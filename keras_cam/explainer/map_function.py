@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_cam.attribution.cut_model import in_parts
+from keras_cam.attribution.cut_model import FEWEST_POINTS, MOST_POINTS, in_parts
 from keras_cam.backend import as_arrays, fetch_weights
 from keras_cam.errors import UnsupportedModelError
 from keras_cam.explainer.cache import get_or_make, hashable
@@ -21,10 +21,11 @@ from keras_cam.methods.registry import METHODS, Method, is_built_in
 from keras_cam.model.affine import can_fold
 from keras_cam.model.cut import Cut, describe
 from keras_cam.model.grid import Grid, grid_of
-from keras_cam.model.head import find_head
+from keras_cam.model.head import INTEGRATED, find_head
 
 Tensor = Any
 CLASSES_AT_ONCE = 16
+INTEGRAL_TOLERANCE = 1e-4  # of the largest logit
 
 
 class Maps(NamedTuple):
@@ -85,7 +86,13 @@ class MapFunction:
         """
         batch = Batch(inputs, class_indices, batch_size, verbose)
         plan = self._plan_for(batch)
-        return plan(batch)
+        maps = plan(batch)
+        # An integral is taken by twice as many points until the sum holds, and by as many from then on.
+        while self._integrates and self._num_points < MOST_POINTS and _missing(maps) > INTEGRAL_TOLERANCE:
+            self._num_points *= 2
+            self.compiled = CompiledMaps(self.head, self.method, self._options, self._num_points)
+            maps = plan(batch)
+        return maps
 
     def tensors(self, inputs: Sequence[Tensor], class_indices: Tensor) -> tuple[Tensor, ...]:
         """The values of `Maps` where the backend has them, by a method that is compiled whole."""
@@ -120,6 +127,8 @@ class MapFunction:
         self.head = find_head(model, **self._choices)
         self._state = TracedState(self.head.cut.program, model)
         self.compiled = CompiledMaps(self.head, self.method, self._options)
+        self._num_points: int = FEWEST_POINTS
+        self._integrates: bool = self.method is METHODS["cam"] and self.head.kind == INTEGRATED
         self._grids = dict[Any, Grid]()
 
         # What the choice of a plan goes by.
@@ -184,6 +193,14 @@ class MapFunction:
     ) -> Maps:
         options = {"batch_size": batch.batch_size, "verbose": batch.verbose}
         return _as_maps(self.compiled.stepwise(inputs, values, class_indices, **options))
+
+
+def _missing(found: Maps) -> float:
+    """How far map and bias are from a score, at most, as a share of the image's largest."""
+    scores = np.take_along_axis(found.logits, found.class_indices, axis=1)
+    sums = found.maps.reshape(*found.maps.shape[:2], -1).mean(axis=-1) + found.bias
+    largest = np.abs(found.logits).max(axis=1, keepdims=True)
+    return float((np.abs(sums - scores) / np.maximum(largest, np.finfo("float32").tiny)).max())
 
 
 def check_finite(found: Maps, cut: Cut) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from keras_cam.graph.gates import gate_of, is_product
-from keras_cam.graph.operations import Trait, has_trait, is_callers
+from keras_cam.graph.operations import Trait, has_trait, is_callers, is_operation
 from keras_cam.graph.place import BATCH, Line, Place, line_axis, placeless
 from keras_cam.graph.place_probe import probe_place
 from keras_cam.graph.place_rules import Call, Constant, UnknownPlaceError, rule_of
@@ -146,6 +146,10 @@ def find_feature_slots(program: Program, target: int) -> list[int]:
 
 def _read_through(program: Program, step: Step) -> list[int]:
     """The inputs of a step that its output is made of; of a product, not what only gates it."""
+    if is_operation(step.operation, {"ForEachImage"}):
+        return []
+    if is_operation(step.operation, {"DotProductAttention"}):
+        return [step.inputs[-1]]  # the values; queries and keys say only where they are read
     if not is_product(step):
         return list(step.inputs)
     placed = {slot for source in image_slots(program) for slot in places_in(program, source).by_slot}

@@ -72,6 +72,19 @@ def reshape_operation(shape: Sequence[int], name: str) -> Any:
     return alias(operation_of(keras.ops.reshape(anything, anything.shape)), name, newshape=tuple(shape))
 
 
+def with_known_lengths(node: Node, output: Any) -> Any:
+    """What a call gives, with the lengths of axes that an EinsumDense leaves open and its equation knows."""
+    layer = node.operation
+    if type(layer) is not keras.layers.EinsumDense or None not in output.shape[1:] or "..." in layer.equation:
+        return output
+    inputs, _, letters = layer.equation.replace(" ", "").partition("->")
+    lengths = dict(zip(inputs.partition(",")[0], node.input_tensors[0].shape, strict=True))
+    shape = [
+        lengths.get(letter) if length is None else length for letter, length in zip(letters, output.shape, strict=True)
+    ]
+    return keras.KerasTensor(shape, dtype=output.dtype)
+
+
 def in_inference_mode(operation: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of a call as `model.predict` would have them."""
     takes_training = getattr(operation, "_call_has_training_arg", False)

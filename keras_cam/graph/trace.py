@@ -19,6 +19,7 @@ from keras_cam.graph.keras_internals import (
     reshape_operation,
     runs_its_graph,
     structures_of,
+    with_known_lengths,
     without_keras_words,
     without_new_nodes,
 )
@@ -240,7 +241,7 @@ class _Writer:
                 continue
             if self._open_time_distributed(node, slots, path):
                 continue
-            slots.update((id(tensor), self.new_slot(tensor)) for tensor in node.outputs)
+            slots.update((id(tensor), self.new_slot(with_known_lengths(node, tensor))) for tensor in node.outputs)
 
             def slot_of(argument: Any) -> Any:
                 return Slot(slots[id(argument)]) if isinstance(argument, keras.KerasTensor) else argument

@@ -52,6 +52,14 @@ class Cut:
         """Where the tensors of the model lie in an image of this size; default: of the model's own."""
         return places_in(self.program, _source(self.program, self.image_slot), image or None)
 
+    def shape(self, slot: int) -> tuple[int | None, ...]:
+        """The shape of a slot as far as it is known, by where it lies in an image of the model's own size too."""
+        static, place = self.program.shape(slot), self.places().by_slot.get(slot)
+        if place is None or None in image_shape(self):
+            return static
+        pairs = zip(static[1:], place.shape[1:], strict=True)
+        return (None, *(length if known is None else known for known, length in pairs))
+
     @property
     def per_class(self) -> bool:
         """Whether there is one logit for each of the model's classes."""

@@ -21,7 +21,7 @@ AFFINE = "affine"
 AFFINE_NONNEGATIVE = "affine_nonnegative"
 POSITION_DEPENDENT = "position_dependent"
 AFFINE_PER_SAMPLE = "affine_per_sample"
-NOT_AFFINE = "not_affine"
+INTEGRATED = "integrated"
 WORDS = {
     AFFINE: "affine: one weight per channel and class; the map and the bias add up to the score",
     AFFINE_NONNEGATIVE: "affine where the features are not negative, as they are after a ReLU; the map and the bias "
@@ -30,9 +30,10 @@ WORDS = {
     "gradient times features (HiResCAM), gates frozen, and the bias add up to the score",
     AFFINE_PER_SAMPLE: "affine for each image, with its gates and divisors frozen at their values; the map and the "
     "bias add up to the score",
-    NOT_AFFINE: "not affine, and not to be taken apart: gradient times features accounts for a part of the score only",
+    INTEGRATED: "not affine, nor with its gates frozen; gradients integrated on the way from no features to the image's "
+    "add up to the score, less its answer to no features",
 }
-EXACT = (AFFINE, AFFINE_NONNEGATIVE, POSITION_DEPENDENT, AFFINE_PER_SAMPLE)
+EXACT = (AFFINE, AFFINE_NONNEGATIVE, POSITION_DEPENDENT, AFFINE_PER_SAMPLE, INTEGRATED)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-5, "float16": 2e-3, "bfloat16": 2e-3, "int8": 2e-2}
 HALF_SCALE = 2.0**10  # float16 ends at 6e-8 and 65504: gradients by the pixels are often below, seldom 64 for a logit
 PROBE_SLACK = 50  # random features are harder on rounding than an image's
@@ -137,7 +138,7 @@ def _probe(head: Head) -> str:
     signed = _respond(head, 2, signed=True)
     slack = PROBE_SLACK * head.tolerance
     if any(error > slack for _, error in positive):
-        return NOT_AFFINE
+        return INTEGRATED
     (one, _), (other, _), (third, error) = *positive, signed
     if not all(
         _is_constant_over_positions(array, feature.pooled, slack)
@@ -154,11 +155,11 @@ def _respond(head: Head, seed: int, *, signed: bool) -> tuple[list[np.ndarray], 
 
     The side_inputs keep their values from call to call.
     """
-    program, dtypes = head.cut.program, head.cut.program.specs
+    dtypes = head.cut.program.specs
     class_index = head.num_classes - 1
 
     def draw(slot: int, rng: np.random.Generator, *, signed: bool) -> Tensor:
-        shape = [OPEN_LENGTH if length is None else length for length in program.shape(slot)[1:]]
+        shape = [OPEN_LENGTH if length is None else length for length in head.cut.shape(slot)[1:]]
         values = rng.normal(size=(PROBE_IMAGES, *shape))
         return ops.convert_to_tensor((values if signed else np.abs(values)).astype("float32"), dtype=dtypes[slot].dtype)
 

@@ -84,7 +84,7 @@ def _rule_of(step: Step, head_slots: set[int]) -> Rule | None:
     if has_trait(operation, Trait.BILINEAR) and len(decided) > 1:
         return _product
     name = type(operation).__name__
-    return HOMOGENEOUS.get(name) if is_operation(operation, HOMOGENEOUS) else None
+    return OPERATION_RULES.get(name) if is_operation(operation, OPERATION_RULES) else None
 
 
 Freeze = Callable[[Callable[[], Tensor]], Tensor]
@@ -201,7 +201,7 @@ def _norm(step: Step, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], f
         (gradients,), _ = gradient(
             lambda points: (ops.sum(call_step(step, (points[0], *args[1:]), kwargs)), []), [inputs]
         )
-        return gradients
+        return ops.where(ops.isfinite(gradients), gradients, ops.zeros_like(gradients))  # a size of zero has none
 
     operation = step.operation
     axes = getattr(operation, "axis", None)
@@ -210,8 +210,14 @@ def _norm(step: Step, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], f
     return ops.sum(inputs * freeze(by_input), axis=axes, keepdims=bool(getattr(operation, "keepdims", False)))
 
 
+def _attention(step: Step, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], freeze: Freeze) -> Tensor:
+    """Attention with its weights frozen, and its values live: queries and keys are what the weights are made of."""
+    query, key, value, *others = args
+    return call_step(step, (freeze(lambda: query), freeze(lambda: key), value, *others), kwargs)
+
+
 def _gate_of(step: Step, cut: Cut) -> int:
     return gate_of(step, cut.program, cut.places().by_slot)
 
 
-HOMOGENEOUS: dict[str, Rule] = {"Norm": _norm, "Std": _norm}
+OPERATION_RULES: dict[str, Rule] = {"Norm": _norm, "Std": _norm, "DotProductAttention": _attention}

@@ -48,7 +48,7 @@ from support.zoo_parts import (
     under,
 )
 
-from keras_cam.model.head import AFFINE, AFFINE_NONNEGATIVE, AFFINE_PER_SAMPLE, NOT_AFFINE, POSITION_DEPENDENT
+from keras_cam.model.head import AFFINE, AFFINE_NONNEGATIVE, AFFINE_PER_SAMPLE, INTEGRATED, POSITION_DEPENDENT
 
 
 @dataclass(frozen=True)
@@ -418,7 +418,7 @@ ZOO = {
     # signals, volumes, tokens
     "Conv1D": Entry(lambda: _signal(layers.GlobalAveragePooling1D(), dense())),
     "Conv1D, flat": Entry(lambda: _signal(layers.Flatten(), dense()), POSITION),
-    "Conv1D, LSTM": Entry(lambda: _signal(layers.LSTM(4), dense()), NOT_AFFINE),
+    "Conv1D, LSTM": Entry(lambda: _signal(layers.LSTM(4), dense()), INTEGRATED),
     "Conv3D": Entry(lambda: _signal(layers.GlobalAveragePooling3D(), dense(), volume=True)),
     "Conv3D, maximum": Entry(lambda: _signal(layers.GlobalMaxPooling3D(), dense(), volume=True), POSITION),
     "ViT, mean": Entry(lambda: _vit(layers.GlobalAveragePooling1D(), dense())),
@@ -590,14 +590,14 @@ ZOO = {
     ),
     # not to be taken apart
     "GroupNormalization of the averages": Entry(
-        lambda: after_pooling(layers.GroupNormalization(1), dense()), NOT_AFFINE
+        lambda: after_pooling(layers.GroupNormalization(1), dense()), INTEGRATED
     ),
-    "own non-linearity": Entry(lambda: after_pooling(Warp(), dense()), NOT_AFFINE),
+    "own non-linearity": Entry(lambda: after_pooling(Warp(), dense()), INTEGRATED),
     "LSTM over the rows": Entry(
-        lambda: after_maps(layers.Reshape((HEIGHT // 2, -1)), layers.LSTM(5), dense()), NOT_AFFINE
+        lambda: after_maps(layers.Reshape((HEIGHT // 2, -1)), layers.LSTM(5), dense()), INTEGRATED
     ),
-    "GRU over the cells": Entry(lambda: after_maps(layers.Reshape((-1, CHANNELS)), layers.GRU(5), dense()), NOT_AFFINE),
-    "softmax in the middle": Entry(lambda: after_pooling(layers.Dense(7, activation="softmax"), dense()), NOT_AFFINE),
+    "GRU over the cells": Entry(lambda: after_maps(layers.Reshape((-1, CHANNELS)), layers.GRU(5), dense()), INTEGRATED),
+    "softmax in the middle": Entry(lambda: after_pooling(layers.Dense(7, activation="softmax"), dense()), INTEGRATED),
 }
 
 CLASSES_SHAPE = (3,)

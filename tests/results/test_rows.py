@@ -8,9 +8,9 @@ from numpy.testing import assert_array_equal
 from support.results import MAPS, of_rank, two_pictures
 
 from keras_cam import Box
+from keras_cam.drawing.text import Title
 from keras_cam.errors import InvalidOptionError
 from keras_cam.model.grid import even_grid
-from keras_cam.drawing.text import Title
 from keras_cam.results.rows import DrawOptions, draw_row, rows_of, title_of
 
 
@@ -25,8 +25,8 @@ def test_a_row_for_each_map_in_order(result):
     assert [row.limits for row in rows] == [(0, 3), (0, 14), (0, 4), (0, 0)]
     assert [title_of(result, row) for row in rows] == [
         Title("horse", "70.0%"),
-        "cat\t10.0%",
-        "dog\t50.0%",
+        Title("cat", "10.0%"),
+        Title("dog", "50.0%"),
         Title("horse", "25.0% (empty map)"),
     ]
     assert_array_equal(rows[0].heat, MAPS[0, 0])

@@ -13,91 +13,45 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from support.layout import circle_in, floors_of, imports, modules_of, rooms_of, uses_of
 
 import keras_cam
 
 PACKAGE = Path(keras_cam.__file__).parent
 PROJECT = Path(__file__).resolve().parents[1]
 
-# The house of the design, top to bottom. A stage imports from the lines above its own, never from its own line.
-STAGES = (
-    ("errors",),
-    ("backend", "kept"),
-    # the model
-    ("program",),
-    ("operations", "targets"),
-    ("recording",),
-    ("flatten",),
-    ("places", "rewrite"),
-    ("axes",),
-    ("aiming",),
-    ("graph",),
-    ("affine", "frozen"),
-    ("head",),
-    ("geometry",),
-    ("submodel", "inspection"),
-    # the maths
-    ("cam_op",),
-    ("attribute", "interpolate"),
-    ("network",),
-    ("backward",),
-    ("methods",),
-    ("maps", "regrid"),
-    ("mapper",),
-    # pixels
-    ("images",),
-    ("shown", "heatmap", "attention", "text", "fitting"),
-    ("colors", "boxes"),
-    ("render",),
-    ("card", "panel", "notebook"),
-    ("plot",),
-    ("signal", "volume"),
-    ("manners",),
-    # the result
-    ("classes", "batches", "inputs", "archive", "located"),
-    ("drawn",),
-    ("explanation",),
-    ("diagnosis", "film"),
-    ("explainer",),
-    ("calls",),
-    # doors
-    ("shapes", "spread", "files", "labels", "truth", "tensorboard"),
-    ("probes",),
-    ("worst", "looks", "schedule", "reports"),
-    ("alarm", "watching", "sinks"),
-    ("viewer",),
-    ("callback",),
-    ("demo",),
+# From the top down. A room (a folder of the package, or a module beside the folders) imports only from the lines below
+# its own, and never from its own line; docs/architecture.md says what is in each.
+FLOORS = (
     ("cli",),
+    ("demo",),
+    ("training",),
+    ("probes",),
+    ("explainer",),
+    ("methods",),
+    ("attribution", "results"),
+    ("model", "drawing"),
+    ("graph", "imaging", "tensorboard", "targets", "classes", "shapes"),
+    ("validation",),
+    ("errors", "backend"),
 )
-RANK = {name: rank for rank, names in enumerate(STAGES) for name in names}
-PIXELS = {"images", "shown", "fitting", "heatmap", "attention", "text", "colors", "boxes", "render", "card", "panel"}
-PIXELS |= {"plot", "notebook", "signal", "volume", "manners"}
-DOORS = {"__init__", "__main__"}  # they see everything; others see the version there and nothing else
+HEIGHT = {room: height for height, rooms in enumerate(reversed(FLOORS)) for room in rooms}
+MOST_ROOMS, MOST_FLOORS = 21, 11
+ARRAYS_ALONE = {  # rooms that never see a model, nor Keras, and what they may see
+    "imaging": {"imaging", "validation", "errors"},
+    "drawing": {"drawing", "imaging", "validation", "errors"},
+}
+USES = uses_of(PACKAGE)
 
 HEAVY = {"tensorflow", "keras", "jax", "torch", "cv2", "matplotlib", "PIL", "numpy", "tensorboard"}
 BACKENDS = {"tensorflow", "jax", "torch"}
 
 
-def modules():
-    """Yield (stage, path, syntax tree) of every file of the package."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path, ast.parse(path.read_text("utf-8"))
-
-
-def imports(tree):
-    """Yield (module, line) of every import in the file, at any depth, `importlib.import_module("...")` included."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, node.lineno
-        elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            yield from (
-                (f"{module}.{alias.name}" if module == "keras_cam" else module, node.lineno) for alias in node.names
-            )
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            yield from ((argument.value, node.lineno) for argument in node.args if isinstance(argument, ast.Constant))
+def files():
+    """Yield (room, path, syntax tree) of every file of the package; its own `__init__`, which sees all, has no room."""
+    for module, path in modules_of(PACKAGE).items():
+        room = module.split(".")[1] if "." in module else None
+        yield room, path.relative_to(PACKAGE), ast.parse(path.read_text("utf-8"))
 
 
 def loaded_after(statement):
@@ -115,9 +69,9 @@ def test_importing_the_package_loads_nothing_heavy():
     assert loaded_after("import keras_cam; dir(keras_cam)") & HEAVY == set()
 
 
-def test_pixels_load_neither_keras_nor_a_backend():
-    names = ", ".join(f"keras_cam.{name}" for name in sorted(PIXELS))
-    assert loaded_after(f"import {names}") & (BACKENDS | {"keras", "matplotlib"}) == set()
+def test_imaging_and_drawing_load_neither_keras_nor_a_backend():
+    rooms = [module for module in USES if module.startswith(tuple(f"keras_cam.{room}" for room in ARRAYS_ALONE))]
+    assert loaded_after(f"import {', '.join(rooms)}") & (BACKENDS | {"keras", "matplotlib"}) == set()
 
 
 def test_tensorboard_package_loads_the_standard_library_only():
@@ -171,41 +125,80 @@ def test_package_says_that_it_is_typed():
 # which way the imports run
 
 
-def test_every_file_has_its_place_in_the_house():
-    strangers = sorted({stage for stage, _, _ in modules()} - set(RANK) - DOORS)
-    assert strangers == [], "give each new file a line in STAGES (and in the design)"
+def test_every_room_has_its_floor():
+    assert set(rooms_of(USES)) - {"__main__"} == set(HEIGHT), (
+        "a room has its place in FLOORS and in docs/architecture.md"
+    )
 
 
-def test_imports_run_one_way():
+def test_imports_run_downwards():
     bad = []
-    for stage, path, tree in modules():
-        for module, line in imports(tree):
-            where = f"{path.relative_to(PACKAGE)}:{line} imports {module}"
-            imported = module.split(".")[1] if module.startswith("keras_cam.") else None
-            if stage not in RANK or module == "keras_cam.__version__":
+    for room, path, tree in files():
+        for name, line in imports(tree):
+            where = f"{path}:{line} imports {name}"
+            if room is None or name == "keras_cam.__version__":
                 continue
-            if module.startswith(".") or module == "keras_cam" or (imported and imported not in RANK):
-                bad.append(f"{where}: write `from keras_cam.stage import name`")
-            elif imported and imported != stage and RANK[imported] >= RANK[stage]:
-                bad.append(where)
-            elif imported and stage in PIXELS and imported not in PIXELS | {"errors"}:
-                bad.append(f"{where}: pixels never see a model")
+            imported = name.split(".")[1] if name.startswith("keras_cam.") else None
+            if name.startswith(".") or name == "keras_cam" or (imported and imported not in HEIGHT):
+                bad.append(f"{where}: write `from keras_cam.package.module import name`")
+            elif imported and imported != room and HEIGHT[imported] >= HEIGHT[room]:
+                bad.append(f"{where}, which is not below it")
     assert bad == []
+
+
+def test_arrays_never_meet_a_model():
+    bad = [
+        f"{path}:{line} imports {name}"
+        for room, path, tree in files()
+        if room in ARRAYS_ALONE
+        for name, line in imports(tree)
+        if name.partition(".")[0] == "keras"
+        or (name.startswith("keras_cam.") and name.split(".")[1] not in ARRAYS_ALONE[room])
+    ]
+    assert bad == []
+
+
+@pytest.mark.parametrize("package", [PACKAGE, PROJECT / "benchmarks"], ids=lambda package: package.name)
+def test_no_circle(package):
+    """Of modules, inside a folder neither."""
+    assert circle_in(uses_of(package)) == []
+
+
+def test_the_layout_stays_small():
+    rooms = rooms_of(USES)
+    assert len(rooms) <= MOST_ROOMS and max(floors_of(rooms).values()) <= MOST_FLOORS
+
+
+def test_layout_by_hand(tmp_path):
+    """Two rooms, of which one is a folder: `low` is imported inside a function, and once more through its folder."""
+    package = tmp_path / "house"
+    (package / "high").mkdir(parents=True)
+    (package / "__init__.py").write_text("from house.high.top import name")
+    (package / "low.py").write_text("name = 1")
+    (package / "high" / "__init__.py").write_text("")
+    (package / "high" / "top.py").write_text("from house.high import side\ndef f():\n    from house.low import name")
+    (package / "high" / "side.py").write_text("from typing import TYPE_CHECKING")
+    uses = uses_of(package)
+    assert uses["house.high.top"] == {"house.high.side", "house.low"} and uses["house"] == {"house.high.top"}
+    assert rooms_of(uses) == {"high": {"low"}, "low": set()}
+    assert floors_of(rooms_of(uses)) == {"low": 1, "high": 2} and circle_in(uses) == []
+    (package / "high" / "side.py").write_text("if TYPE_CHECKING:\n    from house.high.top import f")
+    assert circle_in(uses_of(package)) == ["house.high.top", "house.high.side", "house.high.top"]
 
 
 def test_only_the_backend_file_knows_the_backends():
     bad = [
-        f"{path.relative_to(PACKAGE)}:{line} imports {module}"
-        for stage, path, tree in modules()
-        for module, line in imports(tree)
-        if stage != "backend" and module.partition(".")[0] in BACKENDS
+        f"{path}:{line} imports {name}"
+        for room, path, tree in files()
+        for name, line in imports(tree)
+        if room != "backend" and name.partition(".")[0] in BACKENDS
     ]
     assert bad == []
 
 
 def test_files_stay_small():
-    long = {str(path.relative_to(PACKAGE)): len(path.read_text("utf-8").splitlines()) for _, path, _ in modules()}
-    assert {name: lines for name, lines in long.items() if lines > 300} == {}
+    lengths = {module: len(path.read_text("utf-8").splitlines()) for module, path in modules_of(PACKAGE).items()}
+    assert {module: length for module, length in lengths.items() if length > 300} == {}
 
 
 # how it is described

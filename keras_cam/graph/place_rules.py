@@ -6,6 +6,7 @@ a place. What no rule knows has none.
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
@@ -148,9 +149,9 @@ def _line_of(axis: TensorAxis, what: str) -> Line | None:
     if axis.line is not None:
         return axis.line
     whole, *inner = axis.atoms if not (axis.before or axis.after) else (None,)
-    if whole is not None and whole.line is not None and all(atom.line is None for atom in inner):
-        if whole.length == whole.line.cells.length:
-            return replace(whole.line, cells=resized(whole.line.cells, axis.length))
+    is_whole = whole is not None and whole.line is not None and whole.length == whole.line.cells.length
+    if is_whole and all(atom.line is None for atom in inner):
+        return replace(whole.line, cells=resized(whole.line.cells, axis.length))
     raise UnknownPlaceError(f"{what} reads an axis in which rows and columns are joined")
 
 
@@ -577,7 +578,7 @@ def _split(call: Call) -> list[Place | None]:
         bounds = [0, *(int(bound) for bound in sections), length]
     return [
         place.replaced(axis, _slice(place.axes[axis], slice(start, stop), call.path))
-        for start, stop in zip(bounds, bounds[1:], strict=False)
+        for start, stop in itertools.pairwise(bounds)
     ]
 
 
@@ -906,7 +907,7 @@ LAYER_RULES = _rules(
 )
 OPERATION_RULES = _rules(
     {
-        "Add Subtract Multiply Power Maximum Minimum Where Mod FloorDivide Arctan2 Logaddexp": _broadcast_with_constants,
+        "Add Subtract Multiply Power Maximum Minimum Where Mod FloorDivide Arctan2": _broadcast_with_constants,
         "Negative Cast Copy StopGradient Clip Log Log2 Log10 Rsqrt Reciprocal Erf Sign Floor Ceil Round": _kept,
         "Softmax LogSoftmax Sigmoid Identity NanToNum Rint Tan Sinh Cosh Exp2 Square BatchNorm": _kept,
         "LayerNorm RMSNorm": _kept,

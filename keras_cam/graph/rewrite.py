@@ -1,4 +1,4 @@
-"""Passes from program to program: activations as steps of their own, custom layers opened, a target at the end."""
+"""Passes from program to program: activations as steps of their own, custom layers opened."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import layers
 
-from keras_cam.errors import InvalidOptionError
 from keras_cam.graph.hooks import split_by_recording
 from keras_cam.graph.keras_internals import alias, holds_layers
 from keras_cam.graph.operations import (
@@ -23,8 +22,7 @@ from keras_cam.graph.operations import (
     passes_through,
 )
 from keras_cam.graph.program import Program, Slot, Step
-from keras_cam.graph.trace import append, open_layer
-from keras_cam.targets import Target
+from keras_cam.graph.trace import open_layer
 
 # Layers of Keras whose steps are known one by one, and not as a whole.
 OPENED = {"MultiHeadAttention", "GroupedQueryAttention", "Attention", "AdditiveAttention", "GroupNormalization"}
@@ -89,41 +87,3 @@ def _is_composite(operation: Any) -> bool:
     """Whether an operation is a caller's layer made of layers."""
     is_callers = isinstance(operation, layers.Layer) and not type(operation).__module__.startswith("keras.")
     return is_callers and holds_layers(operation)
-
-
-def append_target(program: Program, target: Target, given: Any, activation: str, is_unit: bool) -> tuple[Program, int]:
-    """The program with a target at its end.
-
-    Args:
-        program: the model.
-        target: the target.
-        given: what the target reads, in a structure with `Slot` in place of tensors: the outputs or the logits.
-        activation: what makes probabilities of the logits.
-        is_unit: whether the logits are those of one sigmoid unit.
-
-    Returns:
-        `(program, slot)`: the slot of the target's scores.
-    """
-    if target.reads == "probabilities" and activation not in ("softmax", "sigmoid"):
-        raise InvalidOptionError(
-            f"target='probability' needs a model that gives probabilities. Received: model {program.name!r}, whose "
-            f"last activation is {activation!r}. Use target='logit', or compile the model with a loss of "
-            "from_logits=True."
-        )
-
-    def function(values: Any) -> Any:
-        values = keras.tree.map_structure(_at_least_float32, values)
-        if target.reads == "probabilities":
-            values = keras.activations.get(activation)(values)
-        if target.per_class and is_unit:
-            other_class = 1 - values if target.reads == "probabilities" else -values
-            values = ops.concatenate([other_class, values], axis=-1)
-        return target.function(values)
-
-    return append(program, target.name, function, given)
-
-
-def _at_least_float32(tensor: Any) -> Any:
-    """A tensor in which a mean over many pixels, and its gradient, are not rounded away."""
-    is_half = keras.backend.standardize_dtype(tensor.dtype) in ("float16", "bfloat16")
-    return ops.cast(tensor, "float32") if is_half else tensor

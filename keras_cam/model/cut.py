@@ -13,9 +13,10 @@ from keras_cam.errors import InvalidOptionError, UnsupportedModelError
 from keras_cam.graph.descent import Places, channels_first_of, image_slot_of, places_in
 from keras_cam.graph.operations import is_layer
 from keras_cam.graph.program import Program, Slot, Step
-from keras_cam.graph.rewrite import append_target, open_first_unknown, split_head_activations, split_last_activation
+from keras_cam.graph.rewrite import open_first_unknown, split_head_activations, split_last_activation
 from keras_cam.graph.trace import open_callers_layers, trace
 from keras_cam.model.feature_maps import FeatureMap, feature_map_of, find_feature_maps, inputs_behind, no_such_layer
+from keras_cam.model.target import append_target
 from keras_cam.targets import Target, find_target
 
 

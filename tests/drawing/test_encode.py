@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from support.pictures import flat
 
-from keras_cam.drawing.encode import encode_jpeg, save_png
+from keras_cam.drawing.encode import encode_jpeg, save_gif, save_png
 from keras_cam.errors import InvalidOptionError
 
 
@@ -30,3 +30,11 @@ def test_png_comes_back_to_the_bit(tmp_path):
     with PIL.Image.open(path) as read:
         assert read.format == "PNG"
         assert_array_equal(np.asarray(read), picture)
+
+
+def test_a_film_runs_forwards(tmp_path):
+    shades = [20, 120, 220]
+    with PIL.Image.open(save_gif(tmp_path / "film.gif", [flat(4, 4, shade) for shade in shades])) as film:
+        for frame, shade in enumerate(shades):
+            film.seek(frame)
+            assert_allclose(np.asarray(film.convert("RGB")), shade, atol=8)

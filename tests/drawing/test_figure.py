@@ -55,3 +55,8 @@ def test_figure_rows_must_match():
         figure([flat(2, 2, 0)], [np.eye(2)], ["a"], limits=[])
     with pytest.raises(InvalidOptionError, match="0 images"):
         figure([], [], [])
+
+
+def test_a_figure_with_any_title():
+    drawing = figure([flat(4, 4)] * 2, [np.eye(2)] * 2, ["कंगारू \U000f0000 袋鼠 $a_", "x" * 500], text_size=20)
+    drawing.canvas.draw()

@@ -6,6 +6,7 @@ from numpy.testing import assert_array_equal
 from support.pictures import WHITE, flat, inked
 
 from keras_cam.drawing.layout import beside, caption, contact_sheet, filmstrip
+from keras_cam.drawing.text import text_picture
 from keras_cam.errors import InvalidImageError, InvalidOptionError
 
 # text
@@ -92,3 +93,15 @@ def test_only_pictures_are_laid_out(lay_out):
             lay_out([wrong])
     with pytest.raises(InvalidOptionError, match="columns"):
         contact_sheet([flat(1, 1, 0)], 0)
+
+
+# size of text
+
+
+def test_text_size_is_asked_for_and_not_grown_with_the_picture():
+    wide = caption(flat(2, 1400), ["Evidence for the true class"], text_size=16)
+    assert wide.shape == (2 + text_picture(["x"], 16).shape[0], 1400, 3)
+    rows = [[flat(400, 400)]]
+    assert filmstrip(rows, ["a"], ["b"], text_size=12).shape < filmstrip(rows, ["a"], ["b"]).shape
+    with pytest.raises(InvalidOptionError, match=r"at least 6. Received: 3"):
+        caption(flat(2, 40), ["x"], text_size=3)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from support.pictures import WHITE, flat
 
 from keras_cam.drawing.overlay import overlay
@@ -112,3 +112,27 @@ def test_a_photograph_stays_visible_where_nothing_is(shared_data):
     assert drawn.shape == picture.shape
     assert_array_equal(drawn[:100, :100], picture[:100, :100])
     assert np.abs(drawn.astype(int) - picture)[209, 325].max() > 60
+
+
+def test_where_a_signed_map_is_zero_the_picture_stays():
+    drawn = overlay(flat(1, 3), [[-1.0, 0.0, 1.0]], signed=True, alpha=1)
+    assert_array_equal(
+        drawn[0], [colorize([[-1.0]], signed=True)[0, 0], [90] * 3, colorize([[1.0]], signed=True)[0, 0]]
+    )
+
+
+def test_signs_and_colours_must_fit():
+    with pytest.raises(InvalidImageError, match=r"from -1 to 1.*signed=True"):
+        overlay(flat(1, 2), [[-1.0, 1.0]])
+    with pytest.raises(InvalidOptionError, match=r"signed map must be one of 'blue_orange', 'purple_green'.*'jet'"):
+        overlay(flat(1, 2), [[-1.0, 1.0]], signed=True, colormap="jet")
+    with pytest.raises(InvalidOptionError, match="'blue_orange'"):
+        overlay(flat(1, 2), [[0.0, 1.0]], colormap="blue_orange")
+
+
+def test_every_colour_map_draws_the_same_places():
+    heat = np.array([[0.0, 1.0]])
+    for name in COLORMAPS:
+        drawn = overlay(flat(1, 2), heat, colormap=name, alpha=1)
+        assert_array_equal(drawn[0, 0], [90] * 3)
+    assert_allclose(normalize(heat), heat)

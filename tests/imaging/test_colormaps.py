@@ -2,9 +2,10 @@
 
 import cv2
 import numpy as np
+import pytest
 from numpy.testing import assert_array_equal
 
-from keras_cam.imaging.colormaps import COLORMAPS, colorize
+from keras_cam.imaging.colormaps import COLORMAPS, SIGNED_COLORMAPS, colorize
 
 
 def test_colours_are_opencvs_in_rgb_order():
@@ -19,3 +20,12 @@ def test_colours_are_opencvs_in_rgb_order():
 def test_heat_of_any_real_dtype():
     assert_array_equal(colorize(np.array([[True, False]]), "bone"), [[[255] * 3, [0] * 3]])
     assert_array_equal(colorize(np.array([[0.5]], np.float16), "bone"), colorize([[0.5]], "bone"))
+
+
+@pytest.mark.parametrize("name", SIGNED_COLORMAPS)
+def test_zero_is_neutral_and_the_signs_are_two_hues_of_like_strength(name):
+    against, zero, speaks = colorize([[-1.0, 0.0, 1.0]], name, signed=True)[0].astype(int)
+    assert np.ptp(zero) == 0 and zero[0] > 230
+    assert np.abs(against - speaks).max() > 100
+    luma = [color @ (0.299, 0.587, 0.114) for color in (against, speaks)]
+    assert abs(luma[0] - luma[1]) < 40 and max(luma) < 100

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 
 from keras_cam.errors import InvalidImageError, InvalidOptionError
-from keras_cam.imaging.normalize import NORMALIZATIONS, normalize
+from keras_cam.imaging.normalize import NORMALIZATIONS, limits_of, normalize
 from keras_cam.imaging.resample import place
 
 MODES = (*NORMALIZATIONS, (-1.0, 2.0), None)
@@ -86,3 +86,31 @@ def test_unknown_words_are_answered_with_the_known_ones():
         normalize(np.zeros((2, 2)), (2, 1))
     with pytest.raises(InvalidOptionError, match=r"\(0, 4\)"):
         place(np.zeros((2, 2)), (0, 4))
+
+
+# signed maps
+
+
+def test_signed_scales_by_hand():
+    maps = [[[-1.0, 2.0, 4.0]], [[-8.0, 2.0, 0.0]]]
+    assert_array_equal(normalize(maps, signed=True), [[[-0.25, 0.5, 1]], [[-1, 0.25, 0]]])
+    assert_array_equal(normalize(maps, "batch", signed=True), [[[-0.125, 0.25, 0.5]], [[-1, 0.25, 0]]])
+    assert_array_equal(normalize(maps, (0, 4), signed=True), [[[-0.25, 0.5, 1]], [[-1, 0.5, 0]]])
+    assert_array_equal(normalize(np.zeros((2, 2)), signed=True), np.zeros((2, 2)))
+    with pytest.raises(InvalidOptionError, match=r"minmax.*would move zero"):
+        normalize(maps, "minmax", signed=True)
+
+
+def test_limits_are_what_normalize_draws_as_its_ends():
+    maps = np.array([[[-1.0, 2.0, 4.0]], [[-8.0, 2.0, 0.0]]])
+    for mode, signed, low, high in [
+        ("image", False, [0, 0], [4, 2]),
+        ("image", True, [-4, -8], [4, 8]),
+        ("batch", False, [0, 0], [4, 4]),
+        ("batch", True, [-8, -8], [8, 8]),
+        ("minmax", False, [-1, -8], [4, 2]),
+        ((-1, 3), False, [-1, -1], [3, 3]),
+        ((-1, 3), True, [-3, -3], [3, 3]),
+    ]:
+        found = limits_of(maps, mode, signed=signed)
+        assert [end.ravel().tolist() for end in found] == [low, high], mode

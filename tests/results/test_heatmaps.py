@@ -5,11 +5,13 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from support.results import MAPS, SIZES, network, of_rank, two_pictures
+from numpy.testing import assert_array_equal
+from support.results import MAPS, SIGNED_MAPS, SIZES, network, of_rank, two_grey_pictures, two_pictures
 
 import keras_cam
 from keras_cam.errors import InvalidDataError, InvalidOptionError
 from keras_cam.graph.receptive_field import Axis
+from keras_cam.imaging.resample import place
 from keras_cam.model.grid import Grid
 
 
@@ -124,3 +126,13 @@ def test_maps_that_lie_on_nothing(result):
     assert keras_cam.explain(folded, np.ones((1, 9, 3)), method="saliency").heatmaps()[0].shape == (1, 9)
     with pytest.raises(InvalidDataError, match=r"Received: \[\(2, 2\), \(2, 2\)\]"):
         dataclasses.replace(result, images=(np.zeros((2, 2)),) * 2).sheet()
+
+
+def test_maps_that_can_be_compared():
+    """FIELD.md 28: raw values, one scale for all pictures, and signs."""
+    result = two_grey_pictures()
+    assert [maps.min() for maps in result.heatmaps(None)] == [-8, 0]
+    assert [maps.max() for maps in result.heatmaps("batch")] == [1, 0.5]
+    signed = result.heatmaps("batch", signed=True)
+    assert [float(maps.min()) for maps in signed] == [-1, 0] and [float(maps.max()) for maps in signed] == [0.5, 0.25]
+    assert_array_equal(result.heatmaps((0, 16), signed=True)[1], place(SIGNED_MAPS[1], (40, 40)) / 16)

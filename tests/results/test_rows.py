@@ -8,6 +8,7 @@ from numpy.testing import assert_array_equal
 from support.results import MAPS, of_rank, two_pictures
 
 from keras_cam import Box
+from keras_cam.drawing.text import Title
 from keras_cam.errors import InvalidOptionError
 from keras_cam.model.grid import even_grid
 from keras_cam.results.rows import DrawOptions, draw_row, rows_of, title_of
@@ -23,10 +24,10 @@ def test_a_row_for_each_map_in_order(result):
     assert [(row.image, row.slot) for row in rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert [row.limits for row in rows] == [(0, 3), (0, 14), (0, 4), (0, 0)]
     assert [title_of(result, row) for row in rows] == [
-        "horse\t70.0%",
-        "cat\t10.0%",
-        "dog\t50.0%",
-        "horse\t25.0% (empty map)",
+        Title("horse", "70.0%"),
+        Title("cat", "10.0%"),
+        Title("dog", "50.0%"),
+        Title("horse", "25.0% (empty map)"),
     ]
     assert_array_equal(rows[0].heat, MAPS[0, 0])
     assert all(row.boxes == [] and row.truth is None for row in rows)
@@ -74,8 +75,8 @@ def test_the_width_is_that_of_the_modality_unless_it_is_asked_for(result):
 def test_signals_are_called_by_their_number_where_there_are_several():
     signal = of_rank(1, (30, 1), [0, 4])
     row = next(rows_of(signal, DrawOptions()))
-    assert title_of(signal, row) == "class 1\t75.0%"
-    assert title_of(dataclasses.replace(signal, images=signal.images * 2), row) == "image 0: class 1\t75.0%"
+    assert title_of(signal, row) == Title("class 1", "75.0%")
+    assert title_of(dataclasses.replace(signal, images=signal.images * 2), row) == Title("image 0: class 1", "75.0%")
 
 
 def test_options_are_frozen_and_have_colours():

@@ -5,7 +5,7 @@ import numpy as np
 WHITE = 255
 
 
-def flat(height, width, value):
+def flat(height, width, value=90):
     return np.full((height, width, 3), value, np.uint8)
 
 

@@ -1,12 +1,16 @@
-"""Results made by hand: two pictures of different sizes, and one thing of any number of axes."""
+"""Results made by hand: two pictures of different sizes, two signals or volumes, one thing of any number of axes."""
 
 import keras
 import numpy as np
+from support.pictures import flat
 
 from keras_cam import Explanation
 
 MAPS = np.array([[[[1, 3], [-2, -2]], [[0, 2], [8, 14]]], [[[4, 4], [4, 4]], [[-1, -1], [-1, -1]]]], np.float32)
 SIZES = [(2, 2), (4, 6)]
+NAMES = ("袋鼠", "<script>alert(1)</script>", "$x^")
+SIGNED_MAPS = np.array([[[[4, 0], [0, -8]], [[-1, -1], [-2, -1]]], [[[2, 2], [2, 2]], [[1, 0], [0, 0]]]], np.float32)
+RANKS = {"signal": (30, 2), "volume": (6, 8, 10, 1)}
 
 
 def two_pictures():
@@ -22,6 +26,40 @@ def two_pictures():
         method="cam",
         layer="backbone/conv",
         class_names=("cat", "dog", "horse"),
+    )
+
+
+def two_grey_pictures():
+    """Two pictures of 20 x 30 and 40 x 40 pixels, two classes each; nothing speaks for the second of the first."""
+    return Explanation(
+        maps=SIGNED_MAPS,
+        class_indices=np.array([[0, 1], [2, 0]]),
+        logits=np.array([[1, -1, 0], [0.25, 0, 2]], np.float32),
+        probabilities=np.array([[0.5, 0.25, 0.25], [0.2, 0.1, 0.7]], np.float32),
+        bias=np.array([[2, 0.25], [0, 0]], np.float32),
+        images=(flat(20, 30), flat(40, 40)),
+        method="cam",
+        layer="conv",
+        class_names=NAMES,
+    )
+
+
+def two_of(kind):
+    """Two signals, or two volumes, of two classes each; the second class of the first has nothing positive."""
+    shape = RANKS[kind]
+    maps = np.zeros((2, 2, *(2,) * (len(shape) - 1)), np.float32)
+    maps[0, 0, ..., 1], maps[0, 1], maps[1, 0], maps[1, 1, 0] = 4, -1, 2, 8
+    generator = np.random.default_rng(0)
+    return Explanation(
+        maps=maps,
+        class_indices=np.array([[0, 1], [2, 0]]),
+        logits=np.zeros((2, 3), np.float32),
+        probabilities=np.array([[0.5, 0.25, 0.25], [0.2, 0.1, 0.7]], np.float32),
+        bias=np.zeros((2, 2), np.float32),
+        images=tuple(generator.normal(size=shape).astype(np.float32) for _ in range(2)),
+        method="cam",
+        layer="conv",
+        class_names=NAMES,
     )
 
 

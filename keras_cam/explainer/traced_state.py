@@ -9,7 +9,7 @@ import keras
 
 from keras_cam.graph.keras_internals import original
 from keras_cam.graph.program import Program
-from keras_cam.model.cut import loss_activation
+from keras_cam.model.choices import loss_activation
 
 
 class TracedState:

@@ -148,10 +148,11 @@ def _line_of(axis: TensorAxis, what: str) -> Line | None:
         return None
     if axis.line is not None:
         return axis.line
-    whole, *inner = axis.atoms if not (axis.before or axis.after) else (None,)
-    is_whole = whole is not None and whole.line is not None and whole.length == whole.line.cells.length
-    if is_whole and all(atom.line is None for atom in inner):
-        return replace(whole.line, cells=resized(whole.line.cells, axis.length))
+    if not (axis.before or axis.after):
+        whole, *inner = axis.atoms
+        is_whole = whole.line is not None and whole.length == whole.line.cells.length
+        if whole.line is not None and is_whole and all(atom.line is None for atom in inner):
+            return replace(whole.line, cells=resized(whole.line.cells, axis.length))
     raise UnknownPlaceError(f"{what} reads an axis in which rows and columns are joined")
 
 

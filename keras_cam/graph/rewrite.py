@@ -11,6 +11,7 @@ from keras import layers
 
 from keras_cam.graph.hooks import split_by_recording
 from keras_cam.graph.keras_internals import alias, holds_layers
+from keras_cam.graph.open_layers import open_layer
 from keras_cam.graph.operations import (
     LAST_ACTIVATIONS,
     Trait,
@@ -22,7 +23,6 @@ from keras_cam.graph.operations import (
     passes_through,
 )
 from keras_cam.graph.program import Program, Slot, Step
-from keras_cam.graph.trace import open_layer
 
 # Layers of Keras whose steps are known one by one, and not as a whole.
 OPENED = {"MultiHeadAttention", "GroupedQueryAttention", "Attention", "AdditiveAttention", "GroupNormalization"}

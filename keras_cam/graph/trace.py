@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import keras
@@ -13,7 +12,6 @@ from keras_cam.errors import CAMError, InvalidOptionError, UnsupportedModelError
 from keras_cam.graph.hooks import example_of, split_by_recording
 from keras_cam.graph.keras_internals import (
     inner_layer,
-    layers_inside,
     nodes_in_order,
     operation_of,
     reshape_operation,
@@ -21,12 +19,10 @@ from keras_cam.graph.keras_internals import (
     structures_of,
     with_known_lengths,
     without_keras_words,
-    without_new_nodes,
 )
-from keras_cam.graph.operations import is_callers, is_layer
-from keras_cam.graph.place import BATCH
+from keras_cam.graph.operations import is_layer
 from keras_cam.graph.program import Program, Slot, Step
-from keras_cam.graph.symbolic import Recording, needs_image_count, record, without_image_count
+from keras_cam.graph.symbolic import Recording, record
 
 
 def trace(model: keras.Model) -> Program:
@@ -42,7 +38,7 @@ def trace(model: keras.Model) -> Program:
         UnsupportedModelError: not a Keras model, not built yet, or a `call` that only runs on real tensors.
     """
     _check_model(model)
-    writer, recording = _Writer(), None
+    writer, recording = StepWriter(), None
     if runs_its_graph(model):
         inputs, outputs = list(model.inputs), list(model.outputs)
         structure, output_structure = structures_of(model)
@@ -65,74 +61,6 @@ def trace(model: keras.Model) -> Program:
     given = keras.tree.pack_sequence_as(output_structure, [Slot(slot) for slot in output_slots])
     steps, specs = tuple(writer.steps), tuple(writer.specs)
     return Program(model.name, steps, input_slots, output_slots, specs, structure, given, names)
-
-
-def open_layer(program: Program, step: Step) -> Program | None:
-    """The program with one of the caller's layers replaced by what its `call` does.
-
-    Returns:
-        The new program, or None where the layer's `call` only runs on real tensors.
-    """
-    for images in (None, BATCH):  # where it asks for the number of images, it gets one that can be told from all others
-        with suppress(UnsupportedModelError), without_new_nodes(layers_inside(step.operation)):
-            opened = _open_for(program, step, images)
-            if opened is not None:
-                return opened
-    return None
-
-
-def _open_for(program: Program, step: Step, images: int | None) -> Program | None:
-    """The program with a layer opened that is called on so many images."""
-    specs = {slot: program.specs[slot] for slot in step.inputs}
-    fresh = {slot: keras.KerasTensor((images, *spec.shape[1:]), dtype=spec.dtype) for slot, spec in specs.items()}
-    args, kwargs = keras.tree.map_structure(
-        lambda argument: fresh[argument.index] if isinstance(argument, Slot) else argument, step.arguments
-    )
-    recording = record(step.operation, args, kwargs)
-    outputs = keras.tree.flatten(recording.outputs)
-    if len(outputs) != len(step.outputs) or not all(isinstance(each, keras.KerasTensor) for each in outputs):
-        return None
-    # Slots of what came in, of the variables, and of what `call` made of them.
-    writer = _Writer(list(program.specs))
-    slots = {id(tensor): slot for slot, tensor in fresh.items()}
-    writer.read_variables(recording, slots, step.path + "/")
-    writer.visit(outputs, slots, step.path + "/")
-    inner = writer.steps
-    if images is None and any(map(needs_image_count, inner)):
-        return None
-    if images is not None:
-        freed = without_image_count(inner, writer.specs, step.inputs[0])
-        if freed is None:
-            return None
-        inner = freed
-    # What is handed on as it came in keeps its slot, and is copied into that of the output.
-    for tensor, slot in zip(outputs, step.outputs, strict=True):
-        if slots[id(tensor)] in step.inputs:
-            copy = Step(
-                keras.layers.Identity(), ((Slot(slots[id(tensor)]),), {}), (slots[id(tensor)],), (slot,), step.path
-            )
-            inner = [*inner, copy]
-            slots[id(tensor)] = slot
-    renamed = {slots[id(tensor)]: slot for tensor, slot in zip(outputs, step.outputs, strict=True)}
-    return program.with_step_replaced(step, [new.renamed(renamed) for new in inner], writer.specs[len(program.specs) :])
-
-
-def open_callers_layers(program: Program) -> Program:
-    """The program with all of the caller's layers opened that can be; nested ones too."""
-    failed: set[int] = set()
-    while True:
-        step = next((step for step in program.steps if _can_be_opened(step) and id(step) not in failed), None)
-        if step is None:
-            return program
-        opened = open_layer(program, step)
-        if opened is None:
-            failed.add(id(step))
-        else:
-            program = opened
-
-
-def _can_be_opened(step: Step) -> bool:
-    return is_callers(step.operation) and isinstance(step.operation, keras.layers.Layer) and bool(step.inputs)
 
 
 def append(program: Program, name: str, function: Any, arguments: Any) -> tuple[Program, int]:
@@ -172,7 +100,7 @@ def append(program: Program, name: str, function: Any, arguments: Any) -> tuple[
         result = None
     if not isinstance(result, keras.KerasTensor):
         return _append_opaque(program, name, on_given, slots)
-    writer = _Writer(list(program.specs))
+    writer = StepWriter(list(program.specs))
     known = {id(tensor): slot for slot, tensor in fresh.items()}
     writer.visit([result], known, f"{name}/")
     appended = dataclasses.replace(program, steps=(*program.steps, *writer.steps), specs=tuple(writer.specs))
@@ -211,7 +139,7 @@ class Applied:
             raise without_keras_words(failed) from error
 
 
-class _Writer:
+class StepWriter:
     """Collects steps and slots while a graph is walked."""
 
     def __init__(self, specs: list[Any] | None = None) -> None:
@@ -219,6 +147,7 @@ class _Writer:
         self.steps: list[Step] = []
 
     def new_slot(self, tensor: Any) -> int:
+        """Number one more tensor, symbolic as it is."""
         self.specs.append(tensor)
         return len(self.specs) - 1
 

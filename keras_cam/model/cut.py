@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_cam.errors import InvalidOptionError, UnsupportedModelError
+from keras_cam.errors import UnsupportedModelError
 from keras_cam.graph.descent import Places, channels_first_of, image_slot_of, places_in
-from keras_cam.graph.operations import is_layer
+from keras_cam.graph.open_layers import open_callers_layers
 from keras_cam.graph.program import Program, Slot, Step
 from keras_cam.graph.rewrite import open_first_unknown, split_head_activations, split_last_activation
-from keras_cam.graph.trace import open_callers_layers, trace
-from keras_cam.model.feature_maps import FeatureMap, feature_map_of, find_feature_maps, inputs_behind, no_such_layer
+from keras_cam.graph.trace import trace
+from keras_cam.model.choices import check_layer, check_no_opaque, chosen_output, known_activation, of_one_input
+from keras_cam.model.feature_maps import FeatureMap, feature_map_of, find_feature_maps, no_such_layer
 from keras_cam.model.target import append_target
 from keras_cam.targets import Target, find_target
 
@@ -111,13 +112,13 @@ def cut(
         UnsupportedModelError: no feature maps, or several outputs and none chosen.
         InvalidOptionError: no such output, layer or input.
     """
-    _check_layer(layer)
+    check_layer(layer)
     found_target = find_target(target)
     # The model as a program, and the scores of the chosen output: its logits, before the last activation.
     program = open_callers_layers(trace(model)) if opens_layers else trace(model)
     reads_all = _reads_all_outputs(found_target, output)
-    chosen_output = program.outputs[0] if reads_all else _chosen_output(program, output)
-    program, scores = _open_to_the_scores(program, chosen_output, layer)
+    output_slot = program.outputs[0] if reads_all else chosen_output(program, output)
+    program, scores = _open_to_the_scores(program, output_slot, layer)
     # The target, which may put other scores in the place of the model's.
     score_slots = None
     if found_target is not None:
@@ -127,7 +128,7 @@ def cut(
     # The feature maps of one input.
     slots = find_feature_maps(program, scores.logits, layer, score_slots)
     slots = _checked_slots(program, slots, layer, scores)
-    image, slots = _of_one_input(program, slots, image_input)
+    image, slots = of_one_input(program, slots, image_input)
     # The head between them, its inline activations as steps of their own.
     program = split_head_activations(program, slots, scores.logits)
     steps = program.steps_between(slots, scores.logits)
@@ -217,7 +218,7 @@ def _checked_slots(
             "function of the outputs, such as target=lambda outputs: outputs[:, position, class_index]."
         )
     if not slots:
-        _check_no_opaque(program)
+        check_no_opaque(program)
         raise UnsupportedModelError(
             f"Model {program.name!r} has no convolutional feature maps before its output "
             f"{program.shape(scores.output)}: nothing that it computes has a place in the image. A map needs "
@@ -226,78 +227,10 @@ def _checked_slots(
     return slots
 
 
-def _of_one_input(program: Program, slots: list[int], image_input: int | str | None) -> tuple[int, list[int]]:
-    """The slot of the input to explain, and those of the feature maps that are made from it."""
-    sources = {slot: inputs_behind(program, slot) for slot in slots}
-    image = _chosen_input(program, image_input, sorted(set().union(*sources.values())))
-    return image, [slot for slot in slots if image in sources[slot]]
-
-
 def _source(program: Program, image: int) -> int:
     """Where an image begins: its input, or what a row of numbers is reshaped to."""
     source = image_slot_of(program, image)
     return image if source is None else source
-
-
-def _check_layer(layer: Any) -> None:
-    if not (layer is None or isinstance(layer, (str, keras.layers.Layer))):
-        raise InvalidOptionError(
-            "layer must be the path or name of a layer, or a layer of the model; several as a list. Received: "
-            f"{layer!r}. keras_cam.inspect_model(model) lists them; by its number it is model.layers[number]."
-        )
-
-
-def loss_activation(model: keras.Model) -> str | None:
-    """The activation that the loss of a compiled model applies to its logits (`from_logits=True`); None if none."""
-    loss = getattr(model, "loss", None)
-    if not getattr(loss, "from_logits", False):
-        return None
-    return "sigmoid" if "Binary" in type(loss).__name__ else "softmax"
-
-
-def known_activation(model: keras.Model, activation: str) -> str:
-    """What makes probabilities of a model's logits: its last activation, or where it has none that of its loss."""
-    return loss_activation(model) or activation if activation == "linear" else activation
-
-
-def _check_no_opaque(program: Program) -> None:
-    """Say so where the feature maps are out of reach inside a saved graph."""
-    for step in program.steps:
-        if is_layer(step.operation, {"TFSMLayer"}):
-            raise UnsupportedModelError(
-                f"{step.path!r} is a TFSMLayer, one opaque operation: the layers of the SavedModel in it are gone. "
-                "Explain the original model (a .keras file or its code), or export one with keras_cam.build_cam_model."
-            )
-
-
-def _chosen_output(program: Program, output: int | str | None) -> int:
-    count, names = len(program.outputs), program.output_names
-    known = ", ".join(f"{index}: {name!r}" for index, name in enumerate(names))
-    if output is None:
-        if count > 1:
-            raise UnsupportedModelError(
-                f"Model {program.name!r} has {count} outputs ({known}) and a map explains one. Choose it with output=."
-            )
-        return program.outputs[0]
-    if isinstance(output, str) and names.count(output) == 1:
-        return program.outputs[names.index(output)]
-    if isinstance(output, int) and -count <= output < count:
-        return program.outputs[output]
-    raise InvalidOptionError(f"Model {program.name!r} has no output {output!r}. Its outputs are {known}.")
-
-
-def _chosen_input(program: Program, image_input: int | str | None, images: list[int]) -> int:
-    """The slot of the input to explain, out of those that feature maps are made from."""
-    names = [program.specs[slot].name for slot in program.inputs]
-    if image_input is None:
-        return next((slot for slot in images if len(program.shape(slot)) > 2), images[0])  # a text is no image
-    index = names.index(image_input) if image_input in names else image_input
-    if not isinstance(index, int) or not 0 <= index < len(names) or program.inputs[index] not in images:
-        known = ", ".join(f"{program.inputs.index(slot)}: {program.specs[slot].name!r}" for slot in images)
-        raise InvalidOptionError(
-            f"No feature map of model {program.name!r} is made from input {image_input!r}. Choose one of {known}."
-        )
-    return program.inputs[index]
 
 
 def reads_channels_first(cut: Cut) -> bool:

@@ -13,7 +13,8 @@ from keras import ops
 
 from keras_cam.backend import gradient
 from keras_cam.graph.operations import is_affine
-from keras_cam.model.cut import Cut, cut, known_activation
+from keras_cam.model.choices import known_activation
+from keras_cam.model.cut import Cut, cut
 from keras_cam.model.linearize import run_linearized
 
 Tensor = Any
@@ -30,8 +31,8 @@ WORDS = {
     "gradient times features (HiResCAM), gates frozen, and the bias add up to the score",
     AFFINE_PER_SAMPLE: "affine for each image, with its gates and divisors frozen at their values; the map and the "
     "bias add up to the score",
-    INTEGRATED: "not affine, nor with its gates frozen; gradients integrated on the way from no features to the image's "
-    "add up to the score, less its answer to no features",
+    INTEGRATED: "not affine, nor with its gates frozen: gradients integrated on the way from no features to the "
+    "image's, and the head's answer to no features, add up to the score",
 }
 EXACT = (AFFINE, AFFINE_NONNEGATIVE, POSITION_DEPENDENT, AFFINE_PER_SAMPLE, INTEGRATED)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-5, "float16": 2e-3, "bfloat16": 2e-3, "int8": 2e-2}

@@ -58,8 +58,8 @@ class Explanation(Localization, Plots):
             mean, in gray); for signals float32 (T, K) and for volumes float32 (D, H, W, K), channels last, as they
             were given, before `preprocess` (volumes clipped to `value_range` where there is one); none for words.
         method: how the maps were made: "cam" (Zhou's sum, for an affine head), "frozen" (gradient times features, the
-            head's gates and divisors frozen: exact for the image at hand), "integrated"
-            (gradients integrated from no features to the image's, of a head that is neither), or the method that was asked for.
+            head's gates and divisors frozen: exact for the image at hand), "integrated" (gradients
+            integrated from no features to the image's, where the head is neither), or the method that was asked for.
         fit: how the pictures were brought to the model's size: "stretch", "crop" or "pad".
         grid: where the cells of the maps lie in the image that the model was fed; None where that was not looked for,
             and where the images differ in it.

@@ -11,11 +11,10 @@ from keras_cam.drawing.layout import beside, caption, contact_sheet, filmstrip, 
 from keras_cam.drawing.overlay import overlay
 from keras_cam.drawing.panel import panel
 from keras_cam.drawing.signal import draw_signal, signal_figure
-from keras_cam.drawing.text import Title, text_picture
+from keras_cam.drawing.text import text_picture
 from keras_cam.drawing.volume import montage, volume_figure
 
 __all__ = [
-    "Title",
     "beside",
     "caption",
     "color_bar",

@@ -147,7 +147,7 @@ def test_cached_inputs_know_what_they_were_asked_for(model):
     ((_, (halved,)),) = cached.batches(3, lambda batch: batch / 2)
     ((_, (fed,)),) = cached.batches(3, None)
     np.testing.assert_allclose(halved, fed / 2)
-    dark, bright = (cached.display_images(value_range)[0] for value_range in ((0, 10), (0, 1)))
+    dark, bright = (cached.display_images(value_range).pictures[0] for value_range in ((0, 10), (0, 1)))
     assert dark.max() < bright.max()
 
 

@@ -685,6 +685,8 @@ if keras.backend.backend() != "tensorflow":
             del table[missing]
 if keras.backend.backend() == "jax":
     del ZOO["float64"]  # which JAX has only where the whole process is set to it
+if not hasattr(layers, "AdaptiveAveragePooling2D"):
+    del ZOO["AdaptiveAveragePooling"]  # new in Keras 3.13
 
 
 @functools.cache

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 from support import zoo
+from support.zoo import IMAGES
+from support.zoo_parts import policy
 
 from keras_cam import build_feature_model, explain
 
@@ -165,3 +167,28 @@ def test_integrated_gradients_by_finite_differences(head):
     at_zero = model.predict(np.zeros_like(image), verbose=0)
     np.testing.assert_allclose(result.bias, at_zero, rtol=1e-5, atol=1e-6)
     assert (1 - result.completeness).max() < 1e-4
+
+
+# half precision
+
+
+@pytest.mark.parametrize("name", ["mixed_float16", "mixed_float16, nested", "mixed_bfloat16", "mixed_float16, ReLU"])
+def test_mixed_precision_has_the_maps_of_float32(name):
+    half, full = zoo.fresh(name), zoo.fresh({"mixed_float16, nested": "nested two deep"}.get(name, "functional"))
+    result = explain(half, IMAGES, classes="all")
+    assert all(array.dtype == np.float32 for array in (result.maps, result.bias, result.logits, result.probabilities))
+    assert 1 - result.completeness.min() < zoo.ZOO[name].tolerance
+    if "ReLU" not in name:
+        full.set_weights(half.get_weights())
+        expected = explain(full, IMAGES, classes="all").maps
+        np.testing.assert_allclose(result.maps, expected, atol=0.02 * np.abs(expected).max())
+
+
+def test_features_beyond_the_range_of_float16():
+    """Sums over many cells are made in float32: no overflow at 65504."""
+    with policy("mixed_float16"):
+        inputs = keras.Input((64, 64, 1))
+        x = layers.Conv2D(1, 1, use_bias=False, kernel_initializer="ones")(inputs)
+        model = keras.Model(inputs, layers.Dense(2, kernel_initializer="ones")(layers.GlobalAveragePooling2D()(x)))
+    result = explain(model, np.full((1, 64, 64, 1), 1000.0, "float32"), classes="all")
+    np.testing.assert_allclose(result.maps, 1000, rtol=1e-3)

@@ -9,7 +9,7 @@ from keras_cam.imaging.colormaps import colorize
 
 
 def test_the_colour_bar_runs_from_its_upper_to_its_lower_limit():
-    """FIELD.md 12: what the colours mean is written beside them, and they are RGB."""
+    """Report 12 of docs/reports.md: what the colours mean is written beside them, and they are RGB."""
     bar = color_bar(101, (0.0, 2.5), colormap="jet")
     assert_array_equal(bar[0, 0], [128, 0, 0])  # dark red is hot
     assert_array_equal(bar[-1, 0], [0, 0, 128])

@@ -5,6 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
+from support.zoo_parts import after_pooling, dense
 
 from keras_cam import CAMWarning, Explanation, InvalidImageError, compute_cam, explain
 
@@ -92,7 +93,7 @@ def test_all_evidence_negative_is_drawn_empty_and_says_why():
 
 
 def test_a_map_that_comes_out_empty_is_warned_of():
-    """FIELD.md 4: never hand back a silent zero; where there is something to see, there is nothing to warn of."""
+    """Report 4 of docs/reports.md: no silent zero, and nothing to warn of where there is something to see."""
     model = network(bias=np.array([0.0, 3.0]))
     with pytest.warns(CAMWarning, match="'net': Everything in image 1 speaks against 'class 1'") as caught:
         assert not compute_cam(model, IMAGES, np.array([0, 1, 0]))[1].any()
@@ -218,3 +219,11 @@ def test_nan_in_an_image_is_an_error():
 def test_a_finding_is_saved_with_the_result(tmp_path):
     result = explain(network(size=(3, 3, 3)), IMAGES[:, :3, :3], classes=[0])
     assert Explanation.load(result.save(tmp_path / "result")).diagnosis == result.diagnosis
+
+
+def test_a_zero_map_is_named_with_its_reason():
+    """Dead features: the map is zero, and the warning says of what and why."""
+    model = after_pooling(dense())
+    model.get_layer("conv_2").set_weights([np.zeros((3, 3, 4, 5)), -np.ones(5)])
+    with pytest.warns(CAMWarning, match="zero everywhere: the features of 'conv_2'.*dead ReLU"):
+        assert not compute_cam(model, IMAGES).any()

@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from support import small_models
+from support import small_models, zoo
+from support.zoo import IMAGES
+from support.zoo_parts import after_pooling, dense
 
 from keras_cam import CAMWarning, compute_cam, explain
 
@@ -125,3 +127,24 @@ def test_a_thousand_calls_leave_nothing_behind():
     call(1000)
     assert len(gc.get_objects()) - objects < 200  # one object a call would be 1,000
     assert resident() - size < 6e6  # one 64 x 64 float32 map a call would be 16 MB
+
+
+def test_evidence_against_a_class_is_kept():
+    """All evidence negative: black after the positive part is taken, and there in full in the signed map."""
+    model = after_pooling(dense(2, activation=None))
+    zoo.randomize(model)
+    kernel, bias = model.get_layer("scores").get_weights()
+    model.get_layer("scores").set_weights([-np.abs(kernel), bias])
+    maps = compute_cam(model, IMAGES, "all", normalize=None)
+    assert maps.max() <= 0 and maps.min() < -0.1
+    assert np.ptp(compute_cam(model, IMAGES, "all", normalize="minmax"), axis=(2, 3)).min() > 0.99
+
+
+@pytest.mark.filterwarnings("ignore::keras_cam.CAMWarning")
+@pytest.mark.parametrize("normalize", ["image", "minmax", "batch", (0.0, 1.0), None])
+@pytest.mark.parametrize("value", [0.0, 1.0, -1.0, 1e-30, 1e6])
+@pytest.mark.parametrize("name", ["functional", "LayerNormalization, as in ConvNeXt", "cosine", "GeM of operations"])
+def test_constant_images_make_no_nan(name, value, normalize):
+    constant = np.full((2, 8, 12, 3), value, "float32")
+    heatmaps = compute_cam(zoo.model(name), constant, "all", normalize=normalize)
+    assert np.isfinite(heatmaps).all()

@@ -7,6 +7,7 @@ import pytest
 from keras import layers
 from support import small_models
 from support.errors import message, missing
+from support.object_finder import OBJECT, PHOTO, object_finder
 
 from keras_cam import CAMError, Explainer, compute_cam, explain
 from keras_cam.errors import InvalidImageError
@@ -148,3 +149,27 @@ def test_cached_inputs_know_what_they_were_asked_for(model):
     np.testing.assert_allclose(halved, fed / 2)
     dark, bright = (cached.display_images(value_range).pictures[0] for value_range in ((0, 10), (0, 1)))
     assert dark.max() < bright.max()
+
+
+RANGES = {  # the picture as users have it, and what brings it to [0, 1]
+    "uint8": (PHOTO, lambda batch: batch / 255),
+    "floats of 0..255": (PHOTO.astype("float32"), lambda batch: batch / 255),
+    "[0, 1]": (PHOTO / 255, None),
+    "[-1, 1]": (PHOTO / 127.5 - 1, lambda batch: (batch + 1) / 2),
+}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_one_picture_in_any_range_has_one_overlay(name):
+    picture, preprocess = RANGES[name]
+    model = object_finder(layers.Dense(2, kernel_initializer="ones"))
+    result = explain(model, picture, classes=0, preprocess=preprocess)
+    expected = explain(model, PHOTO.astype("float32") / 255, classes=0)
+    np.testing.assert_array_equal(result.images[0], PHOTO)  # what is shown is not what is fed
+    np.testing.assert_allclose(result.maps, expected.maps, atol=1e-6)
+    drawn, wanted = (each.overlays()[0][0].astype(int) for each in (result, expected))
+    assert np.abs(drawn - wanted).max() <= 1
+    cold = result.heatmaps()[0][0] == 0
+    assert cold.mean() > 0.5
+    np.testing.assert_array_equal(drawn[cold], PHOTO[cold])  # neither brighter nor darker where there is no heat
+    assert np.abs(drawn[OBJECT] - PHOTO[OBJECT]).max(axis=-1).min() > 25

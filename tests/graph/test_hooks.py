@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from support.zoo_parts import Subclassed, built
 
 from keras_cam import UnsupportedModelError, build_feature_model, explain, inspect_model
 
@@ -124,3 +125,14 @@ def test_no_layer_with_a_place_is_an_error():
     model(IMAGES)
     with pytest.raises(UnsupportedModelError, match="cannot be taken apart"):
         explain(model, IMAGES)
+
+
+def test_a_method_of_the_callers_stays_his():
+    model = built(Subclassed())
+    call = type(model).call
+    before = dict(vars(model))
+    explain(model, IMAGES)
+    assert type(model).call is call and "call" not in vars(model)
+    assert {key: id(value) for key, value in before.items()} == {
+        key: id(value) for key, value in vars(model).items() if key in before
+    }

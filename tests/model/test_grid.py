@@ -355,6 +355,7 @@ def test_moving_the_channels_moves_no_places():
     assert rows == Axis(length=6, offset=1.0, stride=2.0, field=3.0)
 
 
+@pytest.mark.skipif(not hasattr(layers, "AdaptiveAveragePooling2D"), reason="new in Keras 3.13")
 def test_pooling_to_a_size_and_a_wrapped_convolution():
     inputs = keras.Input((12, 12, 3))
     x = layers.SpectralNormalization(layers.Conv2D(4, 3, 2, "same"))(inputs)

@@ -5,12 +5,15 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from keras import layers
 from numpy.testing import assert_array_equal
 from support.results import MAPS, SIGNED_MAPS, SIZES, network, of_rank, two_grey_pictures, two_pictures
 
 import keras_cam
+from keras_cam import explain, overlay
 from keras_cam.errors import InvalidDataError, InvalidOptionError
 from keras_cam.graph.receptive_field import Axis
+from keras_cam.imaging.fit import visible_region
 from keras_cam.imaging.resample import place
 from keras_cam.model.grid import Grid
 
@@ -129,10 +132,79 @@ def test_maps_that_lie_on_nothing(result):
 
 
 def test_maps_that_can_be_compared():
-    """FIELD.md 28: raw values, one scale for all pictures, and signs."""
+    """Report 28 of docs/reports.md: raw values, one scale for all pictures, and signs."""
     result = two_grey_pictures()
     assert [maps.min() for maps in result.heatmaps(None)] == [-8, 0]
     assert [maps.max() for maps in result.heatmaps("batch")] == [1, 0.5]
     signed = result.heatmaps("batch", signed=True)
     assert [float(maps.min()) for maps in signed] == [-1, 0] and [float(maps.max()) for maps in signed] == [0.5, 0.25]
     assert_array_equal(result.heatmaps((0, 16), signed=True)[1], place(SIGNED_MAPS[1], (40, 40)) / 16)
+
+
+# over pictures that were fitted to the model
+
+
+def averages(*paddings, size):
+    """A network whose map is the picture, averaged in windows of 3 with stride 2, one after the other."""
+    inputs = x = keras.Input((*size, 1))
+    for padding in paddings:
+        if padding == "resnet":
+            x, padding = layers.ZeroPadding2D(1)(x), "valid"
+        x = layers.Conv2D(1, 3, 2, padding, use_bias=False, kernel_initializer=keras.initializers.Constant(1 / 9))(x)
+    return keras.Model(inputs, layers.Dense(1, kernel_initializer="ones")(layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.parametrize("padding", ["same", "resnet"])
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+def test_heat_lies_over_the_dot(fit, padding):
+    """Cells are 16 to 32 pixels of the picture long. The middle of the heat is off by 4 at most, and to no side."""
+    model = averages(padding, padding, padding, size=(64, 64))
+    off = {"receptive_field": [], "stretch": []}
+    for dot in ((40, 100), (70, 130), (100, 160), (60, 90), (51, 141)):
+        picture = np.zeros((128, 256, 1), "uint8")
+        picture[dot[0] - 8 : dot[0] + 8, dot[1] - 8 : dot[1] + 8] = 255
+        result = explain(model, picture, classes=0, fit=fit, value_range=(0, 255))
+        for align, found in off.items():
+            heat = result.heatmaps(align=align)[0][0]
+            middle = [np.average(indices + 0.5, weights=heat) for indices in np.indices(heat.shape)]
+            found.append(np.subtract(middle, dot))
+    assert np.abs(off["receptive_field"]).max() <= 4
+    assert np.abs(np.mean(off["receptive_field"], axis=0)).max() <= 1.5
+    assert np.abs(np.mean(off["stretch"], axis=0)).min() >= 6  # what others draw
+
+
+def test_nearest_shows_the_cells_as_blocks():
+    """Cells of 4 x 4 pixels, the middle of the first at pixel 3: its block goes from the edge to pixel 4."""
+    picture = np.random.default_rng(5).uniform(size=(40, 48, 1)).astype("float32")
+    result = explain(averages("same", "same", size=(40, 48)), picture, classes=0)
+    assert [(axis.length, axis.offset, axis.stride) for axis in result.grid.axes] == [(10, 3, 4), (12, 3, 4)]
+    heat = result.heatmaps(None, interpolation="nearest")[0][0]
+    blocks = np.kron(result.maps[0, 0], np.ones((4, 4)))
+    np.testing.assert_allclose(heat[1:, 1:], blocks[:-1, :-1], rtol=1e-6)
+    np.testing.assert_array_equal(heat[0], heat[1])
+    np.testing.assert_array_equal(heat[:, 0], heat[:, 1])
+    assert len(np.unique(heat)) == result.maps.size  # and no value that no cell has
+
+
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("size", [(33, 47), (200, 90), (9, 7)])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+def test_a_constant_map_is_constant_up_to_the_edges(interpolation, size, fit):
+    """No bright or dark frame: beyond the outermost cells their values go on, and not zeros."""
+    model = keras.Sequential(
+        [
+            keras.Input((32, 48, 1)),
+            layers.Conv2D(1, 3, 4, padding="same", kernel_initializer="zeros", bias_initializer="ones"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(1, kernel_initializer=keras.initializers.Constant(2.5)),
+        ]
+    )
+    picture = np.full((*size, 1), 0.5, "float32")
+    result = explain(model, picture, classes=0, fit=fit, value_range=(0, 1))
+    for align in ("receptive_field", "stretch"):
+        heat = result.heatmaps(None, interpolation=interpolation, align=align)[0][0]
+        rows, columns = visible_region(size, (32, 48), fit)
+        np.testing.assert_allclose(heat[rows, columns], 2.5, rtol=1e-5)
+        assert fit == "crop" or heat.shape == heat[rows, columns].shape  # all of the picture, but for what is cut off
+        drawn = overlay(result.images[0], heat[rows, columns] / heat.max())
+        assert np.ptp(drawn[:, :, 0]) == np.ptp(drawn[:, :, 1]) == np.ptp(drawn[:, :, 2]) == 0

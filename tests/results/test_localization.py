@@ -26,7 +26,7 @@ PLACED = Grid((Axis(2, 2.0, 9.0), Axis(2, 20.0, 8.0)), (20, 30))
 
 
 def test_boxes_of_a_result_are_in_the_pixels_of_its_pictures(result):
-    """FIELD.md 22: boxes by a documented threshold, the largest part or all, ready for COCO."""
+    """Report 22 of docs/reports.md: boxes by a documented threshold, the largest part or all, ready for COCO."""
     boxes = result.boxes(0.5)
     assert [[len(found) for found in slots] for slots in boxes] == [[1, 0], [1, 1]]
     # 4 and 0 lie at columns 7 and 22 of 30: half of 4 is exceeded up to column 14; at rows 4.5 and 14.5 up to row 9.

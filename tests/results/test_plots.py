@@ -107,7 +107,7 @@ def test_the_name_in_a_title_is_cut_and_its_number_kept(result):
 
 
 def test_the_display_picture_is_not_what_was_fed(result):
-    """FIELD.md 11: pictures come out as they went in, whatever range the model was fed."""
+    """Report 11 of docs/reports.md: pictures come out as they went in, whatever range the model was fed."""
     blank = dataclasses.replace(result, maps=SIGNED_MAPS * 0)
     for drawn, picture in zip(blank.overlays(), result.images, strict=True):
         assert_array_equal(drawn[0], picture)

@@ -119,9 +119,8 @@ def line_of(axis: TensorAxis, name: str) -> Line | None:
     """
     if not axis.lines or axis.line is not None:
         return axis.line
-    first, *inner = axis.atoms
-    has_tokens = bool(axis.before or axis.after)
-    if not has_tokens and TensorAxis((first,)).line is not None and all(atom.line is None for atom in inner):
-        line = first.line
-        return None if line is None else replace(line, cells=resized(line.cells, axis.length))
+    line = replace(axis, atoms=axis.atoms[:1]).line
+    if line is not None and all(atom.line is None for atom in axis.atoms[1:]):
+        entries = axis.length // line.cells.length
+        return replace(line, cells=resized(line.cells, axis.length), roll=line.roll * entries)
     raise UnknownPlaceError(f"{name} reads an axis in which rows and columns are joined")

@@ -24,11 +24,12 @@ def reduction(call: Call) -> Place:
 def reduced(place: Place, axes: Sequence[int], keeps: bool) -> Place:
     """The place after some axes were summed over; a line that is kept is one cell, which sees all of it."""
     for axis in axes:
-        line = place.axes[axis].line
-        if keeps and line is not None:
-            place = place.replaced(axis, line_axis(_as_one_cell(line)))
-        else:
-            place = contracted(place, axis, TensorAxis())
+        line, one_cell = place.axes[axis].line, TensorAxis()
+        others = contracted(place, axis, one_cell)
+        is_elsewhere = line is not None and any(line.image_axis in other.lines for other in others.axes)
+        if keeps and line is not None and not is_elsewhere:
+            one_cell = line_axis(_as_one_cell(line))
+        place = others.replaced(axis, one_cell)
     return place if keeps else Place(tuple(axis for index, axis in enumerate(place.axes) if index not in axes))
 
 
@@ -47,29 +48,36 @@ def dense(call: Call) -> Place:
 def einsum(equation: str, places: Sequence[Place]) -> Place:
     """The place of a product of tensors by Einstein's summation.
 
-    What is summed over is gone. Axes that several tensors share have the place of those that keep most of theirs: of
-    attention, those of the queries, not of the values.
+    What is summed over is gone. An axis that several tensors share has the place of those that keep most of theirs: of
+    attention, that of the queries, not of the values.
     """
-    inputs, _, output = equation.replace(" ", "").partition("->")
+    terms, output = _letters(equation, [len(place.axes) for place in places])
+    shared: dict[str, list[tuple[tuple[int, int], TensorAxis]]] = {}
+    for letters, place in zip(terms, places, strict=True):
+        for number, letter in enumerate(letters):
+            place = place if letter in output else contracted(place, number, TensorAxis())
+        for axis, letter in zip(place.axes, letters, strict=True):
+            shared.setdefault(letter, []).append((_extent(place) if axis.lines else (0, 0), axis))
+    return Place(tuple(_met_with_most(shared[letter]) for letter in output))
+
+
+def _letters(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+    """A letter for each axis of each tensor, and of what comes out; Greek ones for axes behind "..."."""
+    inputs, arrow, output = equation.replace(" ", "").partition("->")
     terms = inputs.split(",")
-    hidden = max(len(place.axes) - len(term.replace("...", "")) for term, place in zip(terms, places, strict=True))
-    filler = "".join(chr(0x3B1 + index) for index in range(max(hidden, 0)))  # letters for the axes behind "..."
-    wanted = output.replace("...", filler)
-    summed: list[tuple[str, Place]] = []
-    for term, place in zip(terms, places, strict=True):
-        missing = len(place.axes) - len(term.replace("...", ""))
-        letters = term.replace("...", filler[len(filler) - missing :])
-        for axis, letter in enumerate(letters):
-            if letter not in wanted:
-                place = contracted(place, axis, TensorAxis())
-        summed.append((letters, place))
-    most = max(_extent(place) for _, place in summed)
-    axes: dict[str, list[TensorAxis]] = {}
-    for letters, place in summed:
-        for letter, tensor_axis in zip(letters, place.axes, strict=True):
-            keeps = _extent(place) == most or not tensor_axis.lines
-            axes.setdefault(letter, []).append(tensor_axis if keeps else placeless(tensor_axis.length))
-    return Place(tuple(met(axes[letter]) for letter in wanted))
+    if not arrow:  # those that stand once, in the order of the alphabet
+        once = sorted(letter for letter in inputs if letter.isalpha() and inputs.count(letter) == 1)
+        output = "".join(["..."] * ("..." in inputs) + once)
+    hidden = [rank - len(term.replace("...", "")) for rank, term in zip(ranks, terms, strict=True)]
+    filler = "".join(chr(0x3B1 + index) for index in range(max(hidden)))
+    terms = [term.replace("...", filler[len(filler) - count :]) for term, count in zip(terms, hidden, strict=True)]
+    return terms, output.replace("...", filler)
+
+
+def _met_with_most(axes: Sequence[tuple[tuple[int, int], TensorAxis]]) -> TensorAxis:
+    """Axes that meet, of tensors that have so much of the image: those of less have no place beside those of more."""
+    most = max(extent for extent, _ in axes)
+    return met([axis if extent == most else placeless(axis.length) for extent, axis in axes])
 
 
 def _extent(place: Place) -> tuple[int, int]:
@@ -139,26 +147,26 @@ def _tensordot(first: Place, second: Place, pairs: Sequence[tuple[int, int]], by
 # Attention.
 
 
-def multi_head_attention(call: Call) -> Place | None:
+def multi_head_attention(call: Call) -> Place | list[Place | None] | None:
     """`MultiHeadAttention` and the like."""
     query = as_tensor(call.argument(0, "query"))
     output_shape = getattr(call.operation, "_output_shape", None)
-    return _attended(query, output_shape[-1] if output_shape else as_place(query).shape[-1])
+    return _attended(call, query, output_shape[-1] if output_shape else as_place(query).shape[-1])
 
 
-def attention_layer(call: Call) -> Place | None:
+def attention_layer(call: Call) -> Place | list[Place | None] | None:
     """`Attention` and `AdditiveAttention`, which are called on a list."""
     query, value, *_ = call.args[0]
-    return _attended(as_tensor(query), as_place(value).shape[-1])
+    return _attended(call, as_tensor(query), as_place(value).shape[-1])
 
 
-def attention_operation(call: Call) -> Place | None:
+def attention_operation(call: Call) -> Place | list[Place | None] | None:
     """`ops.dot_product_attention`."""
-    return _attended(as_tensor(call.argument(0, "query")), as_place(call.argument(2, "value")).shape[-1])
+    return _attended(call, as_tensor(call.argument(0, "query")), as_place(call.argument(2, "value")).shape[-1])
 
 
-def _attended(query: Place | Constant, width: int) -> Place | None:
-    """Attention keeps the place of its queries; what it reads, it reads everywhere."""
+def _attended(call: Call, query: Place | Constant, width: int) -> Place | list[Place | None] | None:
+    """Attention keeps the place of its queries; what it reads, it reads everywhere. Its scores are not followed."""
 
     def see_all(atom: Atom) -> Atom:
         line = atom.line
@@ -166,5 +174,6 @@ def _attended(query: Place | Constant, width: int) -> Place | None:
 
     if not isinstance(query, Place):
         return None
-    kept = query.replaced(len(query.axes) - 1, placeless(int(width)))
-    return Place(tuple(replace(axis, atoms=tuple(map(see_all, axis.atoms))) for axis in kept.axes))
+    kept = contracted(query, len(query.axes) - 1, placeless(int(width)))
+    place = Place(tuple(replace(axis, atoms=tuple(map(see_all, axis.atoms))) for axis in kept.axes))
+    return [place, None] if call.kwargs.get("return_attention_scores") else place

@@ -76,7 +76,7 @@ LAYER_RULES = _rules(
         "RandomSaturation RandomFlip RandomRotation RandomTranslation RandomZoom RandomShear": shapes.kept,
         "RandomGaussianBlur RandomInvert RandomErasing RandomGrayscale RandomPosterization": shapes.kept,
         "RandomSharpness AugMix RandAugment Solarization AutoContrast Equalization": shapes.kept,
-        "Add Subtract Average Multiply": shapes.meeting,
+        "Add Subtract Average Multiply Maximum Minimum": shapes.merging,
         "Dense": products.dense,
         "EinsumDense": products.einsum_layer,
         "Dot": products.dot_layer,

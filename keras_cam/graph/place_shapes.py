@@ -19,7 +19,7 @@ from keras_cam.graph.place import (
     placeless,
     reshaped,
 )
-from keras_cam.graph.place_call import Call, UnknownPlaceError, as_place, as_tuple, line_of
+from keras_cam.graph.place_call import Call, Constant, UnknownPlaceError, as_place, as_tuple, line_of
 from keras_cam.graph.receptive_field import sliced
 
 
@@ -36,8 +36,31 @@ def meet(places: Sequence[Place]) -> Place:
 
 
 def meeting(call: Call) -> Place:
-    """What takes several tensors number by number."""
-    return meet([as_place(tensor) for tensor in call.tensors])
+    """What takes several tensors number by number; constants stretch what they meet, open axes of theirs follow it."""
+    place = meet(call.places)
+    constants = [_constant_beside(tensor, place) for tensor in call.tensors if isinstance(tensor, Constant)]
+    return meet([place, *constants])
+
+
+def _constant_beside(constant: Constant, place: Place) -> Place:
+    lengths = [1] * len(constant.shape) + list(place.shape)
+    axes = zip(constant.shape, lengths[len(lengths) - len(constant.shape) :], strict=True)
+    return Place(
+        tuple(placeless((1 if beside > 1 else BATCH) if length is None else length) for length, beside in axes)
+    )
+
+
+def merging(call: Call) -> Place:
+    """A layer that takes several tensors number by number: what lacks axes gets them behind the batch."""
+    rank = max(len(tensor.shape) for tensor in call.tensors)
+
+    def with_all_axes(tensor: Place | Constant) -> Place | Constant:
+        missing = rank - len(tensor.shape)
+        if isinstance(tensor, Constant):
+            return Constant((*tensor.shape[:1], *(1,) * missing, *tensor.shape[1:]))
+        return Place((*tensor.axes[:1], *(TensorAxis(),) * missing, *tensor.axes[1:]))
+
+    return meeting(replace(call, args=tuple(map(with_all_axes, call.tensors)), kwargs={}))
 
 
 # Axes in another order.
@@ -180,7 +203,10 @@ def concatenate(call: Call) -> Place:
     """`Concatenate` and `ops.concatenate`."""
     axis = call.operation.axis % len(call.place.axes)
     others = meet([place.replaced(axis, TensorAxis()) for place in call.places])
-    return others.replaced(axis, _joined_along([as_place(tensor).axes[axis] for tensor in call.tensors]))
+    along = _joined_along([as_place(tensor).axes[axis] for tensor in call.tensors])
+    if along.lines and any(tensor.shape[axis] is None for tensor in call.tensors):
+        raise UnknownPlaceError(f"{call.path!r} puts tokens round the image, of which it is not known how many")
+    return others.replaced(axis, along)
 
 
 def _joined_along(parts: Sequence[TensorAxis]) -> TensorAxis:

@@ -8,21 +8,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from keras_cam.graph.place import Place, TensorAxis, line_axis, placeless, without_line
 from keras_cam.graph.place_call import Call, UnknownPlaceError, as_place
 from keras_cam.graph.receptive_field import sliced
 
 
-def get_item(call: Call) -> Place:
-    """`tensor[...]`: an axis that is picked from by a number is gone, and where it had cells, so is their line."""
-    place = call.place
+def get_item(call: Call) -> Place | None:
+    """`tensor[...]`: an axis that is picked from by a number is gone, and with it the line of its cells."""
+    place = call.argument(0, "x")
+    if not isinstance(place, Place):
+        return None
     parts = _with_all_axes(call.argument(1, "key"), len(place.axes))
     axes = iter(place.axes)
     chosen = [TensorAxis() if part is None else _chosen(next(axes), part, call.path) for part in parts]
-    # An axis that a number was picked from takes its lines from all others.
     numbers = [part for part in parts if part is not None]
-    lost = [axis.lines for axis, part in zip(place.axes, numbers, strict=True) if not isinstance(part, slice)]
-    return _without_lines(Place(tuple(axis for axis in chosen if axis is not None)), set().union(*lost))
+    picked_from = [axis for axis, part in zip(place.axes, numbers, strict=True) if not isinstance(part, slice)]
+    return _without_lines_of(picked_from, Place(tuple(axis for axis in chosen if axis is not None)))
 
 
 def _with_all_axes(key: Any, rank: int) -> list[Any]:
@@ -37,14 +40,15 @@ def _chosen(axis: TensorAxis, part: Any, path: str) -> TensorAxis | None:
     """What a part of a key leaves of an axis; None where it picks one entry."""
     if isinstance(part, slice):
         return slice_of(axis, part, path)
-    if isinstance(part, int):
+    if isinstance(part, (int, np.integer)):
         return None
     raise UnknownPlaceError(f"{path!r} picks cells by an index that is computed")
 
 
-def _without_lines(place: Place, image_axes: set[int]) -> Place:
-    for image_axis in image_axes:
-        place = without_line(place, image_axis)
+def _without_lines_of(axes: Sequence[TensorAxis], place: Place) -> Place:
+    """The place that is left when entries of some axes were picked."""
+    for atom in [atom for axis in axes for atom in axis.atoms]:
+        place = place if atom.line is None else without_line(place, atom.line)
     return place
 
 
@@ -52,7 +56,7 @@ def slice_of(axis: TensorAxis, part: slice, path: str) -> TensorAxis:
     """A slice of an axis: of cells, of the tokens round them, or of neither."""
     if part == slice(None):
         return axis
-    if not all(bound is None or isinstance(bound, int) for bound in (part.start, part.stop, part.step)):
+    if not all(bound is None or isinstance(bound, (int, np.integer)) for bound in (part.start, part.stop, part.step)):
         raise UnknownPlaceError(f"{path!r} picks cells by an index that is computed")
     kept = range(axis.length)[part]
     cells = range(axis.before, axis.length - axis.after)
@@ -75,8 +79,8 @@ def take(call: Call) -> Place | None:
     if axis is None or isinstance(indices, Place):
         return None
     axis %= len(place.axes)
-    picked = _without_lines(place, place.axes[axis].lines).axes
-    return Place((*picked[:axis], *_axes_of(indices), *picked[axis + 1 :]))
+    new_axes = Place((*place.axes[:axis], *_axes_of(indices), *place.axes[axis + 1 :]))
+    return _without_lines_of([place.axes[axis]], new_axes)
 
 
 def _axes_of(indices: Any) -> Sequence[TensorAxis]:
@@ -102,5 +106,5 @@ def unstack(call: Call) -> list[Place | None]:
     """`ops.unstack`."""
     place = call.place
     axis = call.operation.axis % len(place.axes)
-    left = _without_lines(place, place.axes[axis].lines).axes
-    return [Place((*left[:axis], *left[axis + 1 :]))] * place.axes[axis].length
+    left = Place((*place.axes[:axis], *place.axes[axis + 1 :]))
+    return [_without_lines_of([place.axes[axis]], left)] * place.axes[axis].length

@@ -185,14 +185,20 @@ def padding(call: Call) -> Place:
 
 
 def padding_operation(call: Call) -> Place:
-    """`ops.pad`."""
+    """`ops.pad`: what is put round tokens is tokens too."""
     pads = [as_tuple(pair) for pair in call.operation.pad_width]
     pads = [(pair[0], pair[-1]) for pair in pads] * (len(call.place.axes) if len(pads) == 1 else 1)
     place = call.place
+
+    def shift(cells: Axis, axis: int) -> Axis:
+        return shifted(cells, -pads[axis][0], sum(pads[axis]))
+
     for axis in (axis for axis, pad in enumerate(pads) if any(pad)):
-        place = _changed(
-            place, axis, lambda cells, axis: shifted(cells, -pads[axis][0], sum(pads[axis])), axis, call.name
-        )
+        try:
+            place = _changed(place, axis, shift, axis, call.name)
+        except UnknownPlaceError:
+            old, (before, after) = place.axes[axis], pads[axis]
+            place = place.replaced(axis, replace(old, before=old.before + before, after=old.after + after))
     return place
 
 

@@ -12,8 +12,9 @@ import keras
 from keras_cam.graph.gates import gate_of, is_product
 from keras_cam.graph.operations import Trait, has_trait, is_callers, is_operation
 from keras_cam.graph.place import BATCH, Line, Place, line_axis, placeless
+from keras_cam.graph.place_call import Call, Constant, UnknownPlaceError
 from keras_cam.graph.place_probe import probe_place
-from keras_cam.graph.place_rules import Call, Constant, UnknownPlaceError, rule_of
+from keras_cam.graph.place_rules import rule_of
 from keras_cam.graph.program import Program, Slot, Step
 from keras_cam.graph.receptive_field import Axis
 

@@ -130,22 +130,20 @@ def _covers(parts: Sequence[Atom], length: int) -> bool:
     return expected == length
 
 
-def without_line(place: Place, image_axis: int) -> Place:
-    """The place in which cells along one axis of the image have no place any more."""
-    return Place(
-        tuple(
-            replace(
-                axis,
-                atoms=tuple(
-                    Atom(atom.length) if atom.line is not None and atom.line.image_axis == image_axis else atom
-                    for atom in axis.atoms
-                ),
-            )
-            if image_axis in axis.lines
-            else axis
-            for axis in place.axes
-        )
-    )
+def without_line(place: Place, line: Line) -> Place:
+    """The place in which cells of a line have no place any more, unless all of them are along other axes.
+
+    So it is after the entries along one axis were summed up or one of them was picked: weights of attention have the
+    line of their keys along the axis of the queries too, and keep it there.
+    """
+    parts = [atom for atom in place.atoms if atom.line == line]
+    if not parts or _covers(parts, line.cells.length):
+        return place
+
+    def lost(atom: Atom) -> Atom:
+        return Atom(atom.length) if atom.line == line else atom
+
+    return Place(tuple(replace(axis, atoms=tuple(map(lost, axis.atoms))) for axis in place.axes))
 
 
 def contracted(place: Place, axis: int, new: TensorAxis) -> Place:
@@ -156,15 +154,14 @@ def contracted(place: Place, axis: int, new: TensorAxis) -> Place:
     """
     result = place.replaced(axis, new)
     for atom in place.axes[axis].atoms:
-        if atom.line is None:
-            continue
         parts = [part for part in result.atoms if part.line == atom.line]
-        if parts and _covers(parts, atom.line.cells.length):
-            continue  # it has the line along another axis too, as weights of attention have
-        if atom.step == 1 and parts and all(part.step % atom.length == 0 for part in parts):
+        if atom.line is None or not parts:
+            continue
+        makes_blocks = atom.step == 1 and all(part.step % atom.length == 0 for part in parts)
+        if makes_blocks and atom.line.roll % atom.length == 0:
             result = _in_blocks(result, atom.line, atom.length)
         else:
-            result = without_line(result, atom.line.image_axis)
+            result = without_line(result, atom.line)
     return result
 
 
@@ -258,11 +255,13 @@ def met(axes: Sequence[TensorAxis]) -> TensorAxis:
 
 
 def _same_structure(one: TensorAxis, other: TensorAxis) -> bool:
-    def form(axis: TensorAxis) -> list[tuple[int, int, int, int]]:
+    """Whether two axes have the same parts of the same axes of the image, running the same way."""
+
+    def form(axis: TensorAxis) -> list[tuple[object, ...]]:
         return [
-            (atom.length, -1, 0, 0)
-            if atom.line is None
-            else (atom.length, atom.line.image_axis, atom.step, atom.line.roll)
+            (atom.length, atom.step)
+            if (line := atom.line) is None
+            else (atom.length, atom.step, line.image_axis, line.cells.length, line.cells.stride > 0, line.roll)
             for atom in axis.atoms
         ]
 

@@ -17,7 +17,7 @@ from keras import ops
 from keras_cam.backend import gradient
 from keras_cam.graph.keras_internals import in_inference_mode
 from keras_cam.graph.place import BATCH, Line, Place, line_axis, placeless
-from keras_cam.graph.place_rules import UnknownPlaceError
+from keras_cam.graph.place_call import UnknownPlaceError
 from keras_cam.graph.program import Program, Slot, Step
 from keras_cam.graph.receptive_field import Axis, sliced
 

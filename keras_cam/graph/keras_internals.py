@@ -72,6 +72,11 @@ def reshape_operation(shape: Sequence[int], name: str) -> Any:
     return alias(operation_of(keras.ops.reshape(anything, anything.shape)), name, newshape=tuple(shape))
 
 
+def item_operation(name: str) -> Any:
+    """The operation behind `tensor[key]`, whose arguments are the tensor and the key."""
+    return alias(operation_of(keras.KerasTensor((2,))[(slice(1),)]), name)
+
+
 def with_known_lengths(node: Node, output: Any) -> Any:
     """What a call gives, with the lengths of axes that an EinsumDense leaves open and its equation knows."""
     layer = node.operation

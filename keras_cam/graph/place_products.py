@@ -51,7 +51,7 @@ def einsum(equation: str, places: Sequence[Place]) -> Place:
     What is summed over is gone. An axis that several tensors share has the place of those that keep most of theirs: of
     attention, that of the queries, not of the values.
     """
-    terms, output = _letters(equation, [len(place.axes) for place in places])
+    terms, output = letters_of(equation, [len(place.axes) for place in places])
     shared: dict[str, list[tuple[tuple[int, int], TensorAxis]]] = {}
     for letters, place in zip(terms, places, strict=True):
         for number, letter in enumerate(letters):
@@ -61,7 +61,7 @@ def einsum(equation: str, places: Sequence[Place]) -> Place:
     return Place(tuple(_met_with_most(shared[letter]) for letter in output))
 
 
-def _letters(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+def letters_of(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     """A letter for each axis of each tensor, and of what comes out; Greek ones for axes behind "..."."""
     inputs, arrow, output = equation.replace(" ", "").partition("->")
     terms = inputs.split(",")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_cam.errors import UnsupportedModelError
+from keras_cam.graph.class_token import follow_class_tokens
 from keras_cam.graph.descent import Places, channels_first_of, image_slot_of, places_in
 from keras_cam.graph.open_layers import open_callers_layers
 from keras_cam.graph.program import Program, Slot, Step
@@ -129,6 +130,11 @@ def cut(
     slots = find_feature_maps(program, scores.logits, layer, score_slots)
     slots = _checked_slots(program, slots, layer, scores)
     image, slots = of_one_input(program, slots, image_input)
+    # What class tokens have read of the patches, block by block.
+    if layer is None and opens_layers:
+        places = places_in(program, _source(program, image))
+        program, slots = follow_class_tokens(program, slots, scores.logits, places)
+        program = _opened(program, slots, scores.logits)
     # The head between them, its inline activations as steps of their own.
     program = split_head_activations(program, slots, scores.logits)
     steps = program.steps_between(slots, scores.logits)
@@ -146,6 +152,13 @@ def cut(
         image_input=program.inputs.index(image),
         target=found_target,
     )
+
+
+def _opened(program: Program, slots: Sequence[int], logits: int) -> Program:
+    """The program with all layers between feature maps and logits opened that can be, and have to be."""
+    while (opened := open_first_unknown(program, slots, logits)) is not None:
+        program = opened
+    return program
 
 
 class _Scores(NamedTuple):

@@ -135,7 +135,7 @@ ACTIVATION_OPERATIONS = (
 def is_layer(operation: Any, names: Container[str]) -> bool:
     """Whether an operation is one of Keras' own layers of these names, and no subclass of it."""
     kind = type(operation)
-    return kind.__name__ in names and kind is getattr(layers, kind.__name__, None)
+    return isinstance(operation, layers.Layer) and kind.__name__ in names and kind.__module__.startswith("keras.")
 
 
 def is_operation(operation: Any, names: Container[str]) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from keras_cam.graph.place import BATCH, Line, Place, TensorAxis, placeless
-from keras_cam.graph.receptive_field import resized
+from keras_cam.graph.place import BATCH, Place, placeless
 
 
 class UnknownPlaceError(Exception):
@@ -107,20 +106,3 @@ def spatial_axes(call: Call) -> list[int]:
 def channel_axis(call: Call) -> int:
     """The axis of a call's first placed tensor that its layer calls channels."""
     return 1 if getattr(call.operation, "data_format", None) == "channels_first" else len(call.place.axes) - 1
-
-
-def line_of(axis: TensorAxis, name: str) -> Line | None:
-    """The line that an axis is, so that windows can move over it; None where it has no place.
-
-    A line with several entries for each cell (a depth-to-space, a repetition) has as many cells.
-
-    Raises:
-        UnknownPlaceError: the axis has cells and is no line.
-    """
-    if not axis.lines or axis.line is not None:
-        return axis.line
-    line = replace(axis, atoms=axis.atoms[:1]).line
-    if line is not None and all(atom.line is None for atom in axis.atoms[1:]):
-        entries = axis.length // line.cells.length
-        return replace(line, cells=resized(line.cells, axis.length), roll=line.roll * entries)
-    raise UnknownPlaceError(f"{name} reads an axis in which rows and columns are joined")

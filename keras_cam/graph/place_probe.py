@@ -25,7 +25,10 @@ IMAGES = 2
 MOST_CELLS = 9  # of an axis that are asked
 MOST_NUMBERS = 2**24  # of an input that is run through the operation
 OWN_SHARE = 4  # how much more its own cell changes than any other
+# Where cells are changed, as shares of each axis: other ones for each, so that swapped axes do not pass for unmoved.
+CHANGED = ((0.2, 0.45, 0.7), (0.45, 0.7, 0.2), (0.7, 0.2, 0.45))
 TOLERANCE = 0.51  # cells that a window's centre may lie beside its place: windows of even sizes are cut at borders
+END_TOLERANCE = 1.01  # and that its ends may: of windows whose size is no whole number
 
 
 def probe_place(step: Step, program: Program, places: Mapping[int, Place]) -> Place:
@@ -95,75 +98,98 @@ def _runner(step: Step, program: Program, slot: int, shape: tuple[int, ...]) -> 
 
 
 def _moved_cells(place: Place, point: Any, run: Callable[[Any], Any]) -> Place | None:
-    """The place of an output in which each cell of the input has one cell, itself or mirrored; None where it has not.
-
-    What is changed in one cell of the input changes its own cell of the output far more than any other.
-    """
-    values = ops.convert_to_numpy(point)
-    rank = values.ndim - 2
-    moves: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    """The place of an output in which each cell of the input has one, its own or the mirrored; else None."""
+    lengths = tuple(point.shape[1:-1])
     try:
-        before = ops.convert_to_numpy(run(point))
-        if before.shape != values.shape or rank < 1:
-            return None
-        for share in (0.2, 0.45, 0.7):
-            cell = tuple(int(share * length) for length in values.shape[1:-1])
-            changed = values.copy()
-            changed[(0, *cell)] += 1
-            after = ops.convert_to_numpy(run(ops.convert_to_tensor(changed, dtype=point.dtype)))
-            change = np.abs(after - before)[0].sum(axis=-1)
-            own = np.unravel_index(change.argmax(), change.shape)
-            largest, change[own] = change[own], 0
-            if not largest > OWN_SHARE * change.max():
-                return None
-            moves.append((cell, tuple(map(int, own))))
+        moves = _moves(point, run)
     except Exception:  # whatever the caller's code raises
         return None
-    for axis in range(rank):
-        length, line = values.shape[1 + axis], place.axes[1 + axis].line
-        if any(cell[axis] != own[axis] for cell, own in moves):
-            if line is None or any(length - 1 - cell[axis] != own[axis] for cell, own in moves):
-                return None
-            cells = sliced(line.cells, range(length)[::-1])
-            place = place.replaced(1 + axis, line_axis(replace(line, cells=cells)))
+    if not moves:
+        return None
+    for axis, length in enumerate(lengths):
+        line = place.axes[1 + axis].line
+        pairs = [(cell[axis], own[axis]) for cell, own in moves]
+        if all(cell == own for cell, own in pairs):
+            continue
+        if line is None or any(length - 1 - cell != own for cell, own in pairs):
+            return None
+        mirrored = replace(line, cells=sliced(line.cells, range(length)[::-1]))
+        place = place.replaced(1 + axis, line_axis(mirrored))
     return place
+
+
+def _moves(point: Any, run: Callable[[Any], Any]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Some cells of the input, each with the cell that it changes far more than any other; none where it does not."""
+    values = ops.convert_to_numpy(point)
+    before = ops.convert_to_numpy(run(point))
+    lengths = values.shape[1:-1]
+    if before.shape != values.shape or not 1 <= len(lengths) <= len(CHANGED):
+        return []
+    moves = []
+    for shares in CHANGED:
+        cell = tuple(int(share * length) for share, length in zip(shares, lengths, strict=False))
+        changed = values.copy()
+        changed[(0, *cell)] += 1
+        after = ops.convert_to_numpy(run(ops.convert_to_tensor(changed, dtype=point.dtype)))
+        change = np.abs(after - before)[0].sum(axis=-1)
+        own = tuple(map(int, np.unravel_index(change.argmax(), change.shape)))
+        largest, change[own] = change[own], 0
+        if not largest > OWN_SHARE * change.max():
+            return []
+        moves.append((cell, own))
+    return moves
 
 
 def _line_of(line: Line, axis: int, length: int, point: Any, run: Callable[[Any], Any], name: str) -> Line:
     """The line that comes out along one axis."""
     if line.roll:
         raise UnknownPlaceError(f"{name} reads a rolled image")
-    count = line.cells.length
     asked = np.unique(np.linspace(0, length - 1, min(length, MOST_CELLS)).round().astype(int))
-    windows = {int(cell): _window_of(int(cell), axis, point, run) for cell in asked}
-    found = {cell: ends for cell, ends in windows.items() if ends is not None}
-    # Windows that the border cuts off do not say where their centre is.
-    inner = {cell: ends for cell, ends in found.items() if ends[0] > 0 and ends[1] < count - 1}
-    inner = inner or (found if all(first == last for first, last in found.values()) else {})
-    if not inner or len(found) < len(windows):
+    found = [_window_of(int(cell), axis, point, run) for cell in asked]
+    windows = np.array([ends for ends in found if ends is not None])
+    if len(windows) < len(asked):
         raise UnknownPlaceError(f"{name} is a layer of its own kind whose cells read no window of the image")
-    cells = np.array(sorted(inner))
-    centres = np.array([(inner[int(cell)][0] + inner[int(cell)][1]) / 2 for cell in cells])
-    if len(cells) > 1:
-        stride, offset = (float(number) for number in np.polyfit(cells, centres, 1))
-    else:
-        stride = count / length
-        offset = float(centres[0] - cells[0] * stride)
-    if np.abs(offset + stride * cells - centres).max() > TOLERANCE or abs(stride) * length < count / 4:
-        raise UnknownPlaceError(f"{name} is a layer of its own kind whose cells move unevenly over the image")
-    field = max(last - first for first, last in inner.values())
-    stride, offset = round(float(stride), 6), round(float(offset), 6)
     before = line.cells
-    return replace(
-        line,
-        cells=Axis(
-            length,
-            before.offset + before.stride * offset,
-            before.stride * stride,
-            before.field + abs(before.stride) * field,
-            before.spread,
-        ),
+    moved = _even_windows(asked, windows, length, before.length)
+    if moved is None:
+        raise UnknownPlaceError(f"{name} is a layer of its own kind whose cells move unevenly over the image")
+    cells = Axis(
+        length,
+        before.offset + before.stride * moved.offset,
+        before.stride * moved.stride,
+        before.field + abs(before.stride) * (moved.field - 1),
+        before.spread,
     )
+    return replace(line, cells=cells)
+
+
+def _even_windows(cells: Any, windows: Any, length: int, count: int) -> Axis | None:
+    """Where cells lie that read these windows of `count` others; None where they do not move on evenly."""
+    whole, centres = _are_whole(windows, count), windows.mean(axis=1)
+    if whole.sum() < min(2, length):
+        return None
+    if length == 1:
+        stride, offset = float(count), float(centres[0])
+    else:
+        stride, offset = (float(number) for number in np.polyfit(cells[whole], centres[whole], 1))
+    reach = (windows[whole, 1] - windows[whole, 0]).max() / 2
+    # What is predicted of all windows, those at the border too, must be what was found.
+    places = offset + stride * cells
+    ends = np.stack([places - reach, places + reach], axis=1).clip(0, count - 1)
+    is_even = np.abs(places - centres)[whole].max() <= TOLERANCE and np.abs(ends - windows).max() <= END_TOLERANCE
+    if not is_even or abs(stride) * length < count / 4:
+        return None
+    return Axis(length, round(offset, 6), round(stride, 6), float(2 * reach + 1))
+
+
+def _are_whole(windows: Any, count: int) -> Any:
+    """Which windows the border does not cut off: only these say where their centre is."""
+    sizes = windows[:, 1] - windows[:, 0] + 1
+    inner = (windows[:, 0] > 0) & (windows[:, 1] < count - 1)
+    if inner.any():
+        return inner | (sizes >= sizes[inner].max())
+    lie_side_by_side = len(windows) * sizes.max() <= count
+    return np.full(len(windows), bool(lie_side_by_side and (sizes == sizes[0]).all()))
 
 
 def _window_of(cell: int, axis: int, point: Any, run: Callable[[Any], Any]) -> tuple[int, int] | None:

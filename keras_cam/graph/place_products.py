@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from keras_cam.graph.place import Atom, Line, Place, TensorAxis, contracted, line_axis, met, placeless
-from keras_cam.graph.place_call import Call, Constant, as_place, as_tensor, as_tuple
+from keras_cam.graph.place_call import Call, Constant, UnknownPlaceError, as_place, as_tensor, as_tuple
 from keras_cam.graph.receptive_field import everywhere, window
 
 # Sums over axes.
@@ -50,6 +50,9 @@ def einsum(equation: str, places: Sequence[Place]) -> Place:
 
     What is summed over is gone. An axis that several tensors share has the place of those that keep most of theirs: of
     attention, that of the queries, not of the values.
+
+    Raises:
+        UnknownPlaceError: an equation without an arrow.
     """
     terms, output = letters_of(equation, [len(place.axes) for place in places])
     shared: dict[str, list[tuple[tuple[int, int], TensorAxis]]] = {}
@@ -64,10 +67,9 @@ def einsum(equation: str, places: Sequence[Place]) -> Place:
 def letters_of(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     """A letter for each axis of each tensor, and of what comes out; Greek ones for axes behind "..."."""
     inputs, arrow, output = equation.replace(" ", "").partition("->")
+    if not arrow:  # Keras' backends do not agree on the order then
+        raise UnknownPlaceError(f"the equation {equation!r} does not say what comes out")
     terms = inputs.split(",")
-    if not arrow:  # those that stand once, in the order of the alphabet
-        once = sorted(letter for letter in inputs if letter.isalpha() and inputs.count(letter) == 1)
-        output = "".join(["..."] * ("..." in inputs) + once)
     hidden = [rank - len(term.replace("...", "")) for rank, term in zip(ranks, terms, strict=True)]
     filler = "".join(chr(0x3B1 + index) for index in range(max(hidden)))
     terms = [term.replace("...", filler[len(filler) - count :]) for term, count in zip(terms, hidden, strict=True)]

@@ -19,7 +19,7 @@ from keras_cam.graph.place import (
     placeless,
     reshaped,
 )
-from keras_cam.graph.place_call import Call, Constant, UnknownPlaceError, as_place, as_tuple, line_of
+from keras_cam.graph.place_call import Call, Constant, UnknownPlaceError, as_place, as_tuple
 from keras_cam.graph.receptive_field import sliced
 
 
@@ -241,12 +241,17 @@ def flip(call: Call) -> Place:
 
 
 def _mirrored(axis: TensorAxis, path: str) -> TensorAxis:
-    line = line_of(axis, repr(path))
-    if line is None:
-        return axis
-    if line.roll:
-        raise UnknownPlaceError(f"{path!r} mirrors a rolled image")
-    return line_axis(replace(line, cells=sliced(line.cells, range(line.cells.length)[::-1])))
+    """The axis backwards: each line that it has, and the tokens round them."""
+
+    def mirrored(atom: Atom) -> Atom:
+        line = atom.line
+        if line is None:
+            return atom
+        if line.roll or atom.length != line.cells.length:
+            raise UnknownPlaceError(f"{path!r} mirrors a rolled image, or parts of one")
+        return replace(atom, line=replace(line, cells=sliced(line.cells, range(atom.length)[::-1])))
+
+    return TensorAxis(tuple(map(mirrored, axis.atoms)), axis.after, axis.before)
 
 
 def rot90(call: Call) -> Place:
@@ -266,8 +271,10 @@ def roll(call: Call) -> Place:
         raise UnknownPlaceError(f"{call.path!r} rolls all cells as one row")
     axes, shifts = as_tuple(op.axis), as_tuple(op.shift)
     for axis, shift in zip(axes, shifts * (len(axes) // len(shifts)), strict=True):
-        line = line_of(place.axes[axis], repr(call.path))
+        line = place.axes[axis].line
         if line is not None:
             rolled = replace(line, roll=(line.roll + operator.index(shift)) % line.cells.length)
             place = place.replaced(axis, line_axis(rolled))
+        elif place.axes[axis].lines:
+            raise UnknownPlaceError(f"{call.path!r} rolls rows and columns as one row")
     return place

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from keras_cam.graph.place import Place, TensorAxis, line_axis, placeless, without_line
 from keras_cam.graph.place_call import Call, UnknownPlaceError, as_place
 from keras_cam.graph.receptive_field import sliced
@@ -40,7 +38,7 @@ def _chosen(axis: TensorAxis, part: Any, path: str) -> TensorAxis | None:
     """What a part of a key leaves of an axis; None where it picks one entry."""
     if isinstance(part, slice):
         return slice_of(axis, part, path)
-    if isinstance(part, (int, np.integer)):
+    if isinstance(part, int):
         return None
     raise UnknownPlaceError(f"{path!r} picks cells by an index that is computed")
 
@@ -56,7 +54,7 @@ def slice_of(axis: TensorAxis, part: slice, path: str) -> TensorAxis:
     """A slice of an axis: of cells, of the tokens round them, or of neither."""
     if part == slice(None):
         return axis
-    if not all(bound is None or isinstance(bound, (int, np.integer)) for bound in (part.start, part.stop, part.step)):
+    if not all(bound is None or isinstance(bound, int) for bound in (part.start, part.stop, part.step)):
         raise UnknownPlaceError(f"{path!r} picks cells by an index that is computed")
     kept = range(axis.length)[part]
     cells = range(axis.before, axis.length - axis.after)

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from keras_cam.graph.place import Place, contracted, line_axis, placeless
+from keras_cam.graph.place import Line, Place, TensorAxis, contracted, line_axis, placeless
 from keras_cam.graph.place_call import (
     Call,
     UnknownPlaceError,
     as_tuple,
     at,
     channel_axis,
-    line_of,
     spatial_axes,
 )
 from keras_cam.graph.place_products import reduced
@@ -34,13 +33,30 @@ def _by_axis(call: Call, change: ChangeOfCells, channels: int | None = None) -> 
 
 def _changed(place: Place, axis: int, change: ChangeOfCells, number: int, name: str) -> Place:
     """One axis, of this number among the spatial ones, changed: its cells where it has some, else its length."""
-    line = line_of(place.axes[axis], name)
+    line = _line_of(place.axes[axis], name)
     if line is None:
         return place.replaced(axis, placeless(change(Axis(place.axes[axis].length), number).length))
     cells = change(line.cells, number)
     if line.roll and cells != line.cells:
         raise UnknownPlaceError(f"{name} reads across the edge of a rolled image")
     return place.replaced(axis, line_axis(replace(line, cells=cells)))
+
+
+def _line_of(axis: TensorAxis, name: str) -> Line | None:
+    """The line that an axis is, so that windows can move over it; None where it has no place.
+
+    A line with several entries for each cell (a depth-to-space, a repetition) has as many cells.
+
+    Raises:
+        UnknownPlaceError: the axis has cells and is no line.
+    """
+    if not axis.lines or axis.line is not None:
+        return axis.line
+    line = replace(axis, atoms=axis.atoms[:1]).line
+    if line is not None and all(atom.line is None for atom in axis.atoms[1:]):
+        entries = axis.length // line.cells.length
+        return replace(line, cells=resized(line.cells, axis.length), roll=line.roll * entries)
+    raise UnknownPlaceError(f"{name} reads an axis in which rows and columns are joined")
 
 
 # Convolutions and pooling.
@@ -189,17 +205,18 @@ def padding_operation(call: Call) -> Place:
     pads = [as_tuple(pair) for pair in call.operation.pad_width]
     pads = [(pair[0], pair[-1]) for pair in pads] * (len(call.place.axes) if len(pads) == 1 else 1)
     place = call.place
-
-    def shift(cells: Axis, axis: int) -> Axis:
-        return shifted(cells, -pads[axis][0], sum(pads[axis]))
-
     for axis in (axis for axis, pad in enumerate(pads) if any(pad)):
-        try:
-            place = _changed(place, axis, shift, axis, call.name)
-        except UnknownPlaceError:
-            old, (before, after) = place.axes[axis], pads[axis]
-            place = place.replaced(axis, replace(old, before=old.before + before, after=old.after + after))
+        place = place.replaced(axis, _padded(place.axes[axis], *pads[axis]))
     return place
+
+
+def _padded(axis: TensorAxis, before: int, after: int) -> TensorAxis:
+    line = axis.line
+    if line is not None and not line.roll:
+        return line_axis(replace(line, cells=shifted(line.cells, -before, before + after)))
+    if axis.lines:
+        return replace(axis, before=axis.before + before, after=axis.after + after)
+    return placeless(axis.length + before + after)
 
 
 def cropping(call: Call) -> Place:

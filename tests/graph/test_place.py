@@ -200,7 +200,6 @@ def test_the_importance_of_a_token_is_what_the_class_token_gives_it():
         ("...c,cd->...d", (4, 2), (BATCH, 8, 6, 3)),
         ("...c,...c->...", (4, 4), (BATCH, 8, 6)),
         ("bhwc->bwhc", (4,), (BATCH, 6, 8, 3)),
-        ("bhwc,cd", (4, 2), (BATCH, 3, 8, 6)),  # without an arrow: in the order of the alphabet, b d h w
     ],
 )
 def test_equations(equation, ranks, shape):

@@ -161,8 +161,8 @@ def test_gradient_times_features_by_finite_differences(head):
     step = 1e-2
     moves = np.eye(12, dtype="float32").reshape(12, 2, 3, 2) * step
     both = model.predict(np.concatenate([image + moves, image - moves]), verbose=0).astype("float64")
-    slopes = ((both[:12] - both[12:]) / (2 * step)).T.reshape(2, 2, 3, 2)
-    expected = 6 * (slopes * image).sum(axis=-1)
+    gradients = ((both[:12] - both[12:]) / (2 * step)).T.reshape(2, 2, 3, 2)
+    expected = 6 * (gradients * image).sum(axis=-1)
     np.testing.assert_allclose(result.maps[0], expected, rtol=0, atol=2e-3 * np.abs(expected).max())
     at_zero = model.predict(np.zeros_like(image), verbose=0)
     np.testing.assert_allclose(result.bias, at_zero, rtol=1e-5, atol=1e-6)

@@ -126,7 +126,7 @@ HEADS_OF_BYTES = {
 
 @pytest.mark.parametrize("head", HEADS_OF_BYTES)
 @pytest.mark.parametrize("method", ["auto", "hires_cam", "grad_cam", "shapley_cam", "saliency", "full_grad"])
-def test_small_slopes_are_not_lost_in_float16(method, head):
+def test_small_gradients_are_not_lost_in_float16(method, head):
     _, options = HEADS_OF_BYTES[head]
     images = np.random.default_rng(4).uniform(0, 255, (2, 48, 64, 3)).astype("float32")
     half, exact = (
@@ -349,7 +349,7 @@ def test_an_input_without_pixels_is_named(method):
 
 
 @pytest.mark.parametrize("method", ["saliency", "smooth_grad", "integrated_gradients", "full_grad", "score_cam"])
-def test_a_model_of_integers_has_the_maps_of_its_twin_in_floats(method):
+def test_a_model_of_integers_has_the_maps_of_its_like_in_floats(method):
     """Noise and masks are rounded, and cut off at 0 and 255."""
     maps, pictures = [], (IMAGES * 255).astype("uint8")
     for dtype in ("uint8", "float32"):

@@ -71,12 +71,12 @@ def known(head, seed, index, class_index):
         network=network,
         image=image,
         features=values[FEATURES],
-        slopes=gradient(network, image, class_index, at=FEATURES),
+        gradients=gradient(network, image, class_index, at=FEATURES),
         scores=values[-1],
         class_index=class_index,
         index=index,
         score_of=lambda image: logits(network, image)[class_index],
-        slope_of=lambda image, **options: gradient(network, image, class_index, **options),
+        gradient_of=lambda image, **options: gradient(network, image, class_index, **options),
     )
 
 
@@ -98,22 +98,22 @@ def cam(one):
     """Zhou's map where the head is a mean and one dense layer; elsewhere cells x gradient x features, as documented."""
     if [layer.kind for layer in one.network[FEATURES:]] == ["gap", "dense"]:
         return reference.cam(one.features[None], one.network[-1].weights[0])[0, ..., one.class_index]
-    return one.features[..., 0].size * reference.hires_cam(one.features, one.slopes)
+    return one.features[..., 0].size * reference.hires_cam(one.features, one.gradients)
 
 
 def smooth_grad_cam_plus_plus(one, samples, noise, seed):
     copies = noisy(one, samples, noise, seed)
-    return reference.smooth_grad_cam_plus_plus(one.features, [one.slope_of(copy, at=FEATURES) for copy in copies])
+    return reference.smooth_grad_cam_plus_plus(one.features, [one.gradient_of(copy, at=FEATURES) for copy in copies])
 
 
 def finer_cam(one, references=3, strength=1.0, against=None):
     others = reference.similar_classes(one.scores, one.class_index, references)
     if against is not None:
         others = [other for other in np.atleast_1d(against) if other != one.class_index]
-    slopes = jacobian(one.network, one.image, at=FEATURES)
+    gradients = jacobian(one.network, one.image, at=FEATURES)
     if not others:
         return np.zeros(one.features.shape[:2])
-    return reference.finer_cam(one.features, slopes, one.class_index, others, alpha=strength)
+    return reference.finer_cam(one.features, gradients, one.class_index, others, alpha=strength)
 
 
 def ablation_cam(one):
@@ -122,18 +122,18 @@ def ablation_cam(one):
 
 
 def guided_grad_cam(one):
-    heat = reference.grad_cam(one.features, one.slopes)
-    return reference_pixels.guided_grad_cam(one.slope_of(one.image, guided=True), heat)
+    heat = reference.grad_cam(one.features, one.gradients)
+    return reference_pixels.guided_grad_cam(one.gradient_of(one.image, guided=True), heat)
 
 
 def full_grad(one):
     parts = biases_and_gradients(one.network, one.image, one.class_index, ("conv",))
-    return reference_pixels.full_grad(one.image, one.slope_of(one.image), parts)
+    return reference_pixels.full_grad(one.image, one.gradient_of(one.image), parts)
 
 
 def integrated_gradients(one, samples, baseline=0.0):
     empty = np.zeros_like(one.image) + baseline
-    return reference_pixels.integrated_gradients(one.slope_of, one.image, empty, samples)
+    return reference_pixels.integrated_gradients(one.gradient_of, one.image, empty, samples)
 
 
 def score_cam(one, **options):
@@ -153,28 +153,28 @@ MASK_NOISE = {"samples": 2, "noise": 0.7, "seed": 4}
 # method -> reference of one picture and class, and options for both
 REFERENCES = {
     "cam": (cam, {}),
-    "grad_cam": (lambda one: reference.grad_cam(one.features, one.slopes), {}),
-    "grad_cam_plus_plus": (lambda one: reference.grad_cam_plus_plus(one.features, one.slopes), {}),
-    "hires_cam": (lambda one: reference.hires_cam(one.features, one.slopes), {}),
-    "layer_cam": (lambda one: reference.layer_cam(one.features, one.slopes), {}),
-    "xgrad_cam": (lambda one: reference.xgrad_cam(one.features, one.slopes), {}),
+    "grad_cam": (lambda one: reference.grad_cam(one.features, one.gradients), {}),
+    "grad_cam_plus_plus": (lambda one: reference.grad_cam_plus_plus(one.features, one.gradients), {}),
+    "hires_cam": (lambda one: reference.hires_cam(one.features, one.gradients), {}),
+    "layer_cam": (lambda one: reference.layer_cam(one.features, one.gradients), {}),
+    "xgrad_cam": (lambda one: reference.xgrad_cam(one.features, one.gradients), {}),
     "finer_cam": (finer_cam, {}),
-    "shapley_cam": (lambda one: reference.shapley_cam(one.features, one.slopes, 0 * one.slopes), {}),
+    "shapley_cam": (lambda one: reference.shapley_cam(one.features, one.gradients, 0 * one.gradients), {}),
     "smooth_grad_cam_plus_plus": (smooth_grad_cam_plus_plus, NOISE),
     "eigen_cam": (lambda one: reference.eigen_cam(one.features), {}),
-    "eigen_grad_cam": (lambda one: reference.eigen_grad_cam(one.features, one.slopes), {}),
+    "eigen_grad_cam": (lambda one: reference.eigen_grad_cam(one.features, one.gradients), {}),
     "score_cam": (score_cam, {}),
     "ss_cam": (ss_cam, MASK_NOISE),
     "is_cam": (is_cam, {"samples": 4}),
     "ablation_cam": (ablation_cam, {}),
-    "saliency": (lambda one: reference_pixels.saliency(one.slope_of(one.image)), {}),
+    "saliency": (lambda one: reference_pixels.saliency(one.gradient_of(one.image)), {}),
     "smooth_grad": (
-        lambda one, **noise: reference_pixels.smooth_grad(one.slope_of, noisy(one, **noise)),
+        lambda one, **noise: reference_pixels.smooth_grad(one.gradient_of, noisy(one, **noise)),
         NOISE,
     ),
     "integrated_gradients": (integrated_gradients, {"samples": 5}),
     "full_grad": (full_grad, {}),
-    "guided_backprop": (lambda one: reference_pixels.guided_backprop(one.slope_of(one.image, guided=True)), {}),
+    "guided_backprop": (lambda one: reference_pixels.guided_backprop(one.gradient_of(one.image, guided=True)), {}),
     "guided_grad_cam": (guided_grad_cam, {}),
 }
 WITHOUT_REFERENCE = {"random_cam"}  # a baseline of random weights: its own test is below
@@ -237,9 +237,9 @@ def test_shapley_cam_where_the_target_bends(head, seed, target):
     """The paper's own target and the probability; the logit's Hessian is zero in all three heads."""
 
     def reference_of(one):
-        slopes = jacobian(one.network, one.image, at=FEATURES)
-        slope, product = through_softmax(slopes, one.scores, one.class_index, target)
-        return reference.shapley_cam(one.features, slope, product(one.features))
+        gradients = jacobian(one.network, one.image, at=FEATURES)
+        first, product = through_softmax(gradients, one.scores, one.class_index, target)
+        return reference.shapley_cam(one.features, first, product(one.features))
 
     aim = keras_cam.targets.rest() if target == "rest" else target
     assert_agrees(head, seed, "shapley_cam", reference_of, {}, target=aim)

@@ -24,6 +24,20 @@ def is_eager() -> bool:
     return True  # jax.jit and torch.compile trace through nested compiled functions by themselves
 
 
+def outside_of_traces() -> AbstractContextManager[Any]:
+    """Where operations run at once, also while a function is being traced."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        scope: AbstractContextManager[Any] = tf.init_scope()
+        return scope
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.ensure_compile_time_eval()
+    return nullcontext()
+
+
 def fetch_weights(model: keras.Model) -> None:
     """Put a model's weights where its layers look for them: on JAX `fit` keeps them to itself while it runs."""
     if keras.backend.backend() == "jax" and hasattr(model, "jax_state_sync"):

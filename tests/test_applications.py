@@ -57,7 +57,7 @@ def test_map_adds_up_and_the_model_stays_what_it_is(name):
 
     (feature,) = explainer.head.cut.features
     made_by = explainer.head.cut.program.producer(feature.slot).operation
-    assert (type(made_by).__name__, feature.channels_first) == (member.operation, False)
+    assert (type(made_by).__name__, feature.layout.is_plain) == (member.operation, True)
     assert fnmatch(result.layer, member.layer)
     assert explainer.head.kind == member.kind
     assert np.abs(1 - result.completeness).max() <= 1e-5

@@ -101,16 +101,21 @@ def integrate(
         scores = ops.take_along_axis(head.scores(logits), chosen, axis=-1)
         return ops.sum(scores), scores
 
-    # The way from zero to the features, each point with its weight.
+    # The way from zero to the features, each point with its weight: a loop, so that one backward pass is traced.
     nodes, weights = np.polynomial.legendre.leggauss(num_points)
-    averages: list[Tensor] = [0.0] * len(ends)
-    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        points = [end * ops.cast(node, end.dtype) for end in ends]
+    on_way, shares = (ops.convert_to_tensor(each.astype("float32")) for each in ((nodes + 1) / 2, weights / 2))
+
+    def with_point(index: Tensor, averages: list[Tensor]) -> list[Tensor]:
+        points = [end * ops.cast(ops.take(on_way, index), end.dtype) for end in ends]
         gradients, _ = gradient(total, points, head.gradient_scale)
-        averages = [
-            average + ops.cast(by_input, "float32") * float(weight)
+        share = ops.take(shares, index)
+        return [
+            average + ops.cast(by_input, "float32") * share
             for average, by_input in zip(averages, gradients, strict=True)
         ]
+
+    start = [ops.zeros_like(end, dtype="float32") for end in ends]
+    averages = ops.fori_loop(0, num_points, with_point, start)
     bias = ops.reshape(total([ops.zeros_like(end) for end in ends])[1], shape)
     return _maps_of(head, features, averages, bias, shape)
 

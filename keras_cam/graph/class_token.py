@@ -54,8 +54,12 @@ def follow_class_tokens(
         except NotFollowedError:
             found.append(slot)
             continue
+        read = writer.feature_slots if len(alone) < len(readers) else writer.feature_slots[:-1]
+        if not read:  # tokens that never look at a patch
+            found.append(slot)
+            continue
         program = writer.program_with(slot, joined, readers)
-        found += writer.feature_slots if len(alone) < len(readers) else writer.feature_slots[:-1]
+        found += read
     return program, found
 
 

@@ -51,7 +51,7 @@ def feature_map_of(program: Program, slot: int, places: Places, head_steps: Sequ
     if len(readers) == 1 and before_reshape(program, row := readers[0].outputs[0]) == slot != row:
         readers = _readers(row, head_steps) or readers
     maker, layout = program.producer(slot), layout_in(places, slot, program.shape(slot))
-    pools = len(readers) == 1 and averages_all(readers[0], program) and not layout.num_tokens
+    pools = len(readers) == 1 and averages_all(readers[0], program) and layout.has_one_channel_axis
     average = readers[0].outputs[0] if pools else slot
     return FeatureMap(
         slot=slot,

@@ -57,6 +57,13 @@ class Layout:
         return is_in_order and not self.num_tokens and not any(self.mirrored) and not any(self.rolls)
 
     @property
+    def has_one_channel_axis(self) -> bool:
+        """Whether the average over all axes but the batch and one is the average over the cells."""
+        with_channels = [parts for parts in self.axes if any(part.image_axis == CHANNELS for part in parts)]
+        several = [parts for parts in with_channels if any(part.length != 1 for part in parts)]
+        return len(several) <= 1 and not self.num_tokens
+
+    @property
     def num_tokens(self) -> int:
         """How many tokens without a place there are."""
         return sum(self.before) + sum(self.after)

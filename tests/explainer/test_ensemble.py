@@ -125,7 +125,8 @@ def test_layers_inside_custom_layers_are_ordered_too():
     found = explain(model, inputs, method="layer_cam", layer=[last, "inner_1"])
     assert found.layer == f"{shallow} + {last}"
     custom = next(layer for layer in model.layers if layer.name == last.split("/")[0])
-    paths = [f"{last}/{custom.conv_2.name}", shallow]
+    assert last == f"{custom.name}/{custom.conv_2.name}"
+    paths = [last, shallow]
     by_path, by_object = (
         explain(model, inputs, method="layer_cam", layer=several) for several in (paths, [custom.conv_2, custom.conv_1])
     )

@@ -466,6 +466,11 @@ NO_CLAIM = {
     "raw TensorFlow in call": "whose convolutions are inside",
     "TimeDistributed frames": "whose convolution is inside",
     "AdaptiveAveragePooling": "every cell sees the border",
+    **dict.fromkeys(
+        ("ViT, mean", "ViT, norm and mean", "ViT, mean and norm", "ViT, prefix token in the mean")
+        + ("ViT, mean of the patches",),
+        "after attention, every cell sees the whole image",
+    ),
 }
 LARGER = (32, 48)
 

@@ -120,7 +120,9 @@ def test_heat_lies_over_what_the_cell_sees(kind, shape, at, cell):
 def test_maps_that_lie_on_nothing(result):
     fold, convolve = keras.layers.Reshape((9, 3, 1)), keras.layers.Conv2D(2, 2)
     folded = network(keras.Input((9, 3)), fold, convolve, keras.layers.GlobalAveragePooling2D())
-    nowhere = keras_cam.explain(folded, np.ones((1, 9, 3)))
+    along = keras_cam.explain(folded, np.ones((1, 9, 3)))
+    assert along.maps.shape == (1, 1, 8) and along.heatmaps()[0].shape == (1, 9)  # what was folded are channels
+    nowhere = dataclasses.replace(along, maps=np.ones((1, 1, 8, 2), "float32"))
     with pytest.raises(
         InvalidDataError, match=r"\(1, 1, 8, 2\) lie on no picture.*\[\(9, 3\)\] to draw on.*result\.maps"
     ):

@@ -429,7 +429,10 @@ ZOO = {
     ),
     "ViT, prefix token in the mean": Entry(lambda: _vit(layers.GlobalAveragePooling1D(), dense(), prefix=True)),
     "ViT, mean of the patches": Entry(lambda: _vit(lambda x: ops.mean(x[:, 1:], axis=1), dense(), prefix=True)),
-    "ViT, class token": Entry(lambda: _vit(lambda x: x[:, 0], dense(), prefix=True), POSITION, placeless=True),
+    "ViT, class token": Entry(lambda: _vit(lambda x: x[:, 0], dense(), prefix=True), POSITION),
+    "prefix token that reads nothing": Entry(
+        lambda: chain(_patches, PrefixToken(), lambda x: x[:, 0], dense()), POSITION, placeless=True
+    ),
     # the last activation
     "softmax layer": Entry(lambda: after_pooling(dense(activation=None), layers.Softmax())),
     "softmax as Activation": Entry(lambda: after_pooling(dense(activation=None), layers.Activation("softmax"))),

@@ -102,7 +102,8 @@ KINDS = {  # kind: its models, the representative first
         "ViT, mean and norm",
         "ViT, mean of the patches",
     ),
-    "scores that have no place": ("ViT, class token",),
+    "class token": ("ViT, class token",),
+    "scores that have no place": ("prefix token that reads nothing",),
     # the last activation
     "softmax": ("softmax layer", "softmax as Activation", "softmax operation", "log-softmax"),
     "logits": ("logits by the loss", "logits"),

@@ -459,12 +459,7 @@ UNPLACED = {
 }
 NO_CLAIM = {
     "flat pixels": "a row of pixels has no places",
-    "the same image twice": "one of its images is mirrored",
-    "backbone is a custom layer": "whose convolutions are inside",
-    "custom subclass of Conv2D": "which may do anything",
-    "subclassed, computes with its weights": "whose convolutions are inside",
     "raw TensorFlow in call": "whose convolutions are inside",
-    "TimeDistributed frames": "whose convolution is inside",
     "AdaptiveAveragePooling": "every cell sees the border",
     **dict.fromkeys(
         ("ViT, mean", "ViT, norm and mean", "ViT, mean and norm", "ViT, prefix token in the mean")

@@ -431,7 +431,7 @@ ZOO = {
     "ViT, mean of the patches": Entry(lambda: _vit(lambda x: ops.mean(x[:, 1:], axis=1), dense(), prefix=True)),
     "ViT, class token": Entry(lambda: _vit(lambda x: x[:, 0], dense(), prefix=True), POSITION),
     "prefix token that reads nothing": Entry(
-        lambda: chain(_patches, PrefixToken(), lambda x: x[:, 0], dense()), POSITION, placeless=True
+        lambda: chain(_patches, PrefixToken(), lambda x: x[:, 0], dense()), placeless=True
     ),
     # the last activation
     "softmax layer": Entry(lambda: after_pooling(dense(activation=None), layers.Softmax())),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,10 +78,12 @@ class Layout:
         if self.is_plain:
             return tensor
         tensor = self._cells(tensor)
-        shape = ops.shape(tensor)
-        parts, lengths = self._parts(shape)
-        tensor = ops.transpose(ops.reshape(tensor, lengths), [index for _, index in self._sorted(parts)])
-        tensor = ops.reshape(tensor, self._grid_shape(parts, lengths))
+        parts, lengths = self._parts(ops.shape(tensor))
+        if len(parts) > len(self.axes):
+            tensor = ops.reshape(tensor, lengths)
+        tensor = ops.transpose(tensor, [index for _, index in self._sorted(parts)])
+        if len(parts) != len(self.mirrored) + 2:
+            tensor = ops.reshape(tensor, self._grid_shape(parts, lengths))
         for axis, (mirrored, roll) in enumerate(zip(self.mirrored, self.rolls, strict=True), start=1):
             tensor = ops.roll(tensor, -roll, axis=axis) if roll else tensor
             tensor = ops.flip(tensor, axis=axis) if mirrored else tensor
@@ -98,41 +101,39 @@ class Layout:
         order = [index for _, index in self._sorted(parts)]
         grid = ops.transpose(ops.reshape(grid, [lengths[index] for index in order]), _inverse(order))
         grid = ops.cast(ops.reshape(grid, ops.shape(cells)), like.dtype)
-        for axis, (before, after) in enumerate(zip(self.before, self.after, strict=True)):
-            if before or after:
-                length = ops.shape(like)[axis]
-                ends = [_slice(like, axis, 0, before), grid, _slice(like, axis, length - after, length)]
-                grid = ops.concatenate(
-                    [end for end, count in zip(ends, (before, 1, after), strict=True) if count], axis
-                )
+        for axis, before, after in reversed(self._ends(like)):
+            grid = ops.concatenate([end for end in (before, grid, after) if end is not None], axis)
         return grid
 
     def tokens(self, tensor: Tensor) -> list[Tensor]:
         """The tokens that have no place, those before the cells and those after them."""
-        found = []
+        return [end for _, *ends in self._ends(tensor) for end in ends if end is not None]
+
+    def _ends(self, tensor: Tensor) -> list[tuple[int, Tensor | None, Tensor | None]]:
+        """What is before and after the cells along each axis that has tokens, where the axes before it have cells."""
+        found: list[tuple[int, Tensor | None, Tensor | None]] = []
         for axis, (before, after) in enumerate(zip(self.before, self.after, strict=True)):
-            length = ops.shape(tensor)[axis]
-            found += [_slice(tensor, axis, 0, before)] if before else []
-            found += [_slice(tensor, axis, length - after, length)] if after else []
+            first = _slice(tensor, axis, 0, before) if before else None
+            last = _slice(tensor, axis, -after, None) if after else None
+            if before or after:
+                found.append((axis, first, last))
+                tensor = _slice(tensor, axis, before, -after or None)
         return found
 
     def _cells(self, tensor: Tensor) -> Tensor:
         for axis, (before, after) in enumerate(zip(self.before, self.after, strict=True)):
-            if before or after:
-                tensor = _slice(tensor, axis, before, ops.shape(tensor)[axis] - after)
+            tensor = _slice(tensor, axis, before, -after or None) if before or after else tensor
         return tensor
 
     def _parts(self, shape: Sequence[Any]) -> tuple[list[Part], list[Any]]:
-        """The parts of all axes, in order, and their lengths in a tensor of this shape."""
+        """The parts of all axes, in order, and their lengths in a tensor of this shape; -1 where it is symbolic."""
         parts, lengths = [], []
         for axis_parts, whole in zip(self.axes, shape, strict=True):
-            known = 1
+            known = math.prod(part.length or 1 for part in axis_parts)
             for part in axis_parts:
-                known *= part.length or 1
-            for part in axis_parts:
+                left = -1 if whole is None else whole if len(axis_parts) == 1 else whole // known
                 parts.append(part)
-                is_rest = part.length is None or part.image_axis == IMAGES
-                lengths.append(whole if len(axis_parts) == 1 else whole // known if is_rest else part.length)
+                lengths.append(left if part.length is None or len(axis_parts) == 1 else part.length)
         return parts, lengths
 
     def _sorted(self, parts: Sequence[Part]) -> list[tuple[Part, int]]:
@@ -148,12 +149,11 @@ class Layout:
 
     def _grid_shape(self, parts: Sequence[Part], lengths: Sequence[Any]) -> list[Any]:
         def product(image_axis: int) -> Any:
-            result = 1
-            for part, length in zip(parts, lengths, strict=True):
-                result = result * length if part.image_axis == image_axis else result
-            return result
+            return math.prod(
+                length for part, length in zip(parts, lengths, strict=True) if part.image_axis == image_axis
+            )
 
-        return [product(IMAGES), *(product(axis) for axis in range(len(self.mirrored))), product(CHANNELS)]
+        return [product(IMAGES), *map(product, range(len(self.mirrored))), product(CHANNELS)]
 
 
 def layout_in(places: Places, slot: int, shape: Sequence[int | None]) -> Layout:

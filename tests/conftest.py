@@ -19,6 +19,9 @@ sys.path.append(
     str(Path(__file__).resolve().parents[1])
 )  # for benchmarks; last, so that keras_cam is the installed one
 
+# No doctests are in these, and pytest 9.2 takes one for another where it looks for them.
+collect_ignore_glob = ["conftest.py", "*/conftest.py"]
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -39,11 +42,26 @@ def pytest_xdist_make_scheduler(config, log):
     return SharingScheduling(config, log)
 
 
+SEED = int(os.environ.get("TEST_SEED", "0"))  # another one shows which tests hold by luck
+
+
+def seed():
+    """Start all random numbers anew, where Keras is loaded."""
+    if keras := sys.modules.get("keras"):
+        keras.utils.set_random_seed(SEED)
+
+
 @pytest.fixture(autouse=True)
 def same_seed():
     """Give each test the same random weights whichever worker it runs on and whatever ran before it."""
-    if keras := sys.modules.get("keras"):
-        keras.utils.set_random_seed(0)
+    seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef):
+    """Give what several tests share the same random weights too; it is made before any test's own seed is set."""
+    if fixturedef.scope != "function":
+        seed()
 
 
 @pytest.fixture(scope="session")

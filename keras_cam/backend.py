@@ -6,6 +6,7 @@ Everything else is written with `keras.ops` or NumPy and runs on whatever backen
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -24,18 +25,13 @@ def is_eager() -> bool:
     return True  # jax.jit and torch.compile trace through nested compiled functions by themselves
 
 
-def outside_of_traces() -> AbstractContextManager[Any]:
-    """Where operations run at once, also while a function is being traced."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        scope: AbstractContextManager[Any] = tf.init_scope()
-        return scope
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.ensure_compile_time_eval()
-    return nullcontext()
+def call_eagerly(function: Callable[[], Any]) -> Any:
+    """Call a function whose operations are to run at once, also while another one is being traced."""
+    if is_eager():
+        return function()
+    # `tf.init_scope` stops all gradients; a thread of its own is in nobody's trace.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(function).result()
 
 
 def fetch_weights(model: keras.Model) -> None:

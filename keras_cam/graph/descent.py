@@ -5,11 +5,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
 
-from keras_cam.backend import outside_of_traces
+from keras_cam.backend import call_eagerly
 from keras_cam.graph.gates import gate_of, is_product
 from keras_cam.graph.operations import Trait, has_trait, is_callers, is_operation
 from keras_cam.graph.place import BATCH, Line, Place, line_axis, placeless
@@ -82,8 +83,7 @@ def places_in(program: Program, source: int, image: Sequence[int] | None = None)
     known = _PLACES.setdefault(program, {})
     key = (source, lengths)
     if key not in known:
-        with outside_of_traces():
-            known[key] = _descend(program, source, lengths, first)
+        known[key] = call_eagerly(partial(_descend, program, source, lengths, first))
     return known[key]
 
 

@@ -5,9 +5,10 @@ import pytest
 from support.measured_places import changes, place_of
 from support.place_cases import CASES
 
+from keras_cam.graph.open_layers import open_callers_layers
 from keras_cam.graph.operations import LAYERS, OPERATIONS
 from keras_cam.graph.place_rules import LAYER_RULES, OPERATION_RULES, TRAIT_RULES
-from keras_cam.graph.trace import open_callers_layers, trace
+from keras_cam.graph.trace import trace
 
 # Names of the tables that no case can have.
 NO_CASES = {

@@ -7,9 +7,10 @@ from keras import layers, ops
 
 from keras_cam.errors import UnsupportedModelError
 from keras_cam.graph.descent import places_in
+from keras_cam.graph.open_layers import open_callers_layers, open_layer
 from keras_cam.graph.program import run
 from keras_cam.graph.symbolic import ForEachImage, ReadVariable, record
-from keras_cam.graph.trace import open_callers_layers, open_layer, trace
+from keras_cam.graph.trace import trace
 
 IMAGES = np.random.default_rng(0).uniform(size=(5, 8, 6, 3)).astype("float32")
 

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 
 from keras_cam.graph.descent import channels_first_of, places_in
+from keras_cam.graph.open_layers import open_callers_layers
 from keras_cam.graph.place import BATCH
-from keras_cam.graph.trace import open_callers_layers, trace
+from keras_cam.graph.trace import trace
 
 DELTAS = (0.5, -0.5, -3.0)  # more than the pixels of the example differ by; the last turns their sign
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from keras_cam.graph.place import Atom, Line, Place, TensorAxis, contracted, line_axis, met, placeless
 from keras_cam.graph.place_call import Call, Constant, UnknownPlaceError, as_place, as_tensor, as_tuple
-from keras_cam.graph.receptive_field import everywhere, window
+from keras_cam.graph.receptive_field import widened, window
 
 # Sums over axes.
 
@@ -49,19 +49,23 @@ def einsum(equation: str, places: Sequence[Place]) -> Place:
     """The place of a product of tensors by Einstein's summation.
 
     What is summed over is gone. An axis that several tensors share has the place of those that keep most of theirs: of
-    attention, that of the queries, not of the values.
+    attention, that of the queries, not of the values. What keeps its place sees all cells that were summed over.
 
     Raises:
         UnknownPlaceError: an equation without an arrow.
     """
     terms, output = letters_of(equation, [len(place.axes) for place in places])
     shared: dict[str, list[tuple[tuple[int, int], TensorAxis]]] = {}
+    seen: dict[int, float] = {}
     for letters, place in zip(terms, places, strict=True):
-        for number, letter in enumerate(letters):
-            place = place if letter in output else contracted(place, number, TensorAxis())
-        for axis, letter in zip(place.axes, letters, strict=True):
-            shared.setdefault(letter, []).append((_extent(place) if axis.lines else (0, 0), axis))
-    return Place(tuple(_met_with_most(shared[letter]) for letter in output))
+        summed, left = [number for number, letter in enumerate(letters) if letter not in output], place
+        for number in summed:
+            left = contracted(left, number, TensorAxis())
+        for number in summed:
+            seen |= _seen_over(place.axes[number], left)
+        for axis, letter in zip(left.axes, letters, strict=True):
+            shared.setdefault(letter, []).append((_extent(left) if axis.lines else (0, 0), axis))
+    return _seeing(Place(tuple(_met_with_most(shared[letter]) for letter in output)), seen)
 
 
 def letters_of(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
@@ -86,6 +90,29 @@ def _extent(place: Place) -> tuple[int, int]:
     """How many axes of the image a tensor has, and how many cells."""
     lines = place.lines()
     return len(lines), math.prod(line.cells.length for line in lines.values())
+
+
+def _seen_over(axis: TensorAxis, left: Place) -> dict[int, float]:
+    """How many pixels a sum over an axis sees, by axis of the image; not where it only made blocks of cells."""
+    seen: dict[int, float] = {}
+    remaining = {atom.line for atom in left.atoms}
+    for line in {atom.line for atom in axis.atoms if atom.line is not None}:
+        steps = sum((atom.length - 1) * atom.step for atom in axis.atoms if atom.line == line)
+        if line in remaining or line.image_axis not in {number for other in left.axes for number in other.lines}:
+            seen[line.image_axis] = abs(line.cells.stride) * steps + line.cells.field
+    return seen
+
+
+def _seeing(place: Place, seen: Mapping[int, float]) -> Place:
+    """The place whose cells see at least so many pixels along each axis of the image."""
+
+    def see(atom: Atom) -> Atom:
+        line = atom.line
+        if line is None or line.image_axis not in seen:
+            return atom
+        return replace(atom, line=replace(line, cells=widened(line.cells, seen[line.image_axis])))
+
+    return Place(tuple(replace(axis, atoms=tuple(map(see, axis.atoms))) for axis in place.axes))
 
 
 def einsum_layer(call: Call) -> Place:
@@ -169,13 +196,11 @@ def attention_operation(call: Call) -> Place | list[Place | None] | None:
 
 def _attended(call: Call, query: Place | Constant, width: int) -> Place | list[Place | None] | None:
     """Attention keeps the place of its queries; what it reads, it reads everywhere. Its scores are not followed."""
-
-    def see_all(atom: Atom) -> Atom:
-        line = atom.line
-        return atom if line is None else replace(atom, line=replace(line, cells=everywhere(line.cells)))
-
     if not isinstance(query, Place):
         return None
     kept = contracted(query, len(query.axes) - 1, placeless(int(width)))
-    place = Place(tuple(replace(axis, atoms=tuple(map(see_all, axis.atoms))) for axis in kept.axes))
+    seen: dict[int, float] = {}
+    for axis in kept.axes:
+        seen |= _seen_over(axis, kept)
+    place = _seeing(kept, seen)
     return [place, None] if call.kwargs.get("return_attention_scores") else place

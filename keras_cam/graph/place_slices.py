@@ -71,6 +71,17 @@ def slice_of(axis: TensorAxis, part: slice, path: str) -> TensorAxis:
     return line_axis(replace(axis.line, cells=sliced(axis.line.cells, kept)))
 
 
+def slice_operation(call: Call) -> Place:
+    """`ops.slice`: from a start along each axis, so many."""
+    place, starts = call.place, call.argument(1, "start_indices")
+    if not isinstance(starts, (list, tuple)) or not all(isinstance(start, int) for start in starts):
+        raise UnknownPlaceError(f"{call.path!r} picks cells by an index that is computed")
+    kept = []
+    for axis, start, length in zip(place.axes, starts, call.operation.shape, strict=True):
+        kept.append(slice_of(axis, slice(start, None if length == -1 else start + length), call.path))
+    return Place(tuple(kept))
+
+
 def take(call: Call) -> Place | None:
     """`ops.take`: of entries picked by a list of numbers, channels stay channels, cells have lost their place."""
     place, axis, indices = call.place, call.operation.axis, call.argument(1, "indices")

@@ -108,16 +108,18 @@ def transposed_convolution(call: Call) -> Place:
 
 
 def convolution_operation(call: Call) -> Place:
-    """`ops.conv`."""
-    conv, kernel = call.operation, call.argument(1, "kernel")
-    if isinstance(kernel, Place):
+    """`ops.conv`, `ops.depthwise_conv` and `ops.separable_conv`."""
+    op, kernel, pointwise = call.operation, call.argument(1, "kernel"), call.argument(2, "pointwise_kernel")
+    if not isinstance(call.argument(0, "inputs"), Place) or isinstance(kernel, Place):
         raise UnknownPlaceError(f"{call.name} convolves with a kernel that is made from the image")
+    *sizes, before, after = (int(length or 1) for length in kernel.shape)
+    filters = after if type(op).__name__ == "Conv" else before * after
 
     def change(axis: Axis, number: int) -> Axis:
-        size = (int(kernel.shape[number] or 1) - 1) * at(conv.dilation_rate, number) + 1
-        return window(axis, size, at(conv.strides, number), conv.padding)
+        size = (sizes[number] - 1) * at(op.dilation_rate, number) + 1
+        return window(axis, size, at(op.strides, number), op.padding)
 
-    return _by_axis(call, change, int(kernel.shape[-1] or 1))
+    return _by_axis(call, change, filters if pointwise is None else int(pointwise.shape[-1]))
 
 
 def recurrent_convolution(call: Call) -> Place:
@@ -246,10 +248,21 @@ def upsampling(call: Call) -> Place:
 
 
 def resizing(call: Call) -> Place:
-    """A layer or operation that resizes to a size."""
+    """A layer or operation that resizes to a size; before that, some crop or pad to its aspect ratio."""
     op = call.operation
-    if getattr(op, "crop_to_aspect_ratio", False) or getattr(op, "pad_to_aspect_ratio", False):
-        raise UnknownPlaceError(f"{call.name} crops or pads to an aspect ratio")
     size = op.size if hasattr(op, "size") else (op.height, op.width)
     antialias = bool(getattr(op, "antialias", False))
-    return _by_axis(call, lambda axis, number: resized(axis, size[number], op.interpolation, antialias=antialias))
+    lengths = [call.place.axes[axis].length for axis in spatial_axes(call)]
+
+    def change(axis: Axis, number: int) -> Axis:
+        # How long the axis would be beside the other one, at the aspect ratio of the size.
+        wanted = int(lengths[1 - number] * size[number] / size[1 - number])
+        if getattr(op, "crop_to_aspect_ratio", False):
+            length = max(min(axis.length, wanted), 1)
+            axis = shifted(axis, (axis.length - length) // 2, length - axis.length)
+        elif getattr(op, "pad_to_aspect_ratio", False):
+            before = max(wanted - axis.length, 0) // 2
+            axis = shifted(axis, -before, 2 * before)
+        return resized(axis, size[number], op.interpolation, antialias=antialias)
+
+    return _by_axis(call, change)

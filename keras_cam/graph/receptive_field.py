@@ -96,9 +96,9 @@ def blocks(axis: Axis, size: int) -> Axis:
     return window(axis, size, size, "valid")
 
 
-def everywhere(axis: Axis) -> Axis:
-    """The same cells, each of which sees all of them."""
-    return replace(axis, field=max(axis.field, abs(axis.stride) * (axis.length - 1) + axis.field))
+def widened(axis: Axis, seen: float) -> Axis:
+    """The same cells, each of which sees at least so many pixels."""
+    return replace(axis, field=max(axis.field, seen))
 
 
 def merged(axes: Sequence[Axis]) -> Axis:

@@ -17,6 +17,8 @@ NO_CASES = {
     "ops.Rint": "Keras has none",
     "ops.Identity": "Keras has none",
     "ops.Abs": "`ops.abs` makes an Absolute",
+    "MixUp": "takes images and labels in training only",
+    "CutMix": "takes images and labels in training only",
     "AutoContrast": "every pixel depends on the darkest and the brightest of all, and stays where it is",
     "Equalization": "Keras 3.15 makes no model that holds it: a cycle in its graph",
 }

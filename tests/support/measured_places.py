@@ -86,7 +86,7 @@ def check_centres(changed, place, tolerance=1e-6):
     for axis, line in place.lines().items():
         position, reach = claimed_positions(place, line).ravel(), (line.cells.field - 1) / 2
         first, last = measured_ends(changed, axis)
-        inner = (position - reach >= 0) & (position + reach <= changed.shape[axis] - 1)
+        inner = (position - reach >= 0) & (position + reach <= changed.shape[axis] - 1) & (last >= 0)
         assert inner.any(), "no cell to compare"
         np.testing.assert_allclose(((first + last) / 2)[inner], position[inner], rtol=0, atol=tolerance)
         assert ((last - first)[inner] < line.cells.field + 1e-6).all()

@@ -117,6 +117,8 @@ WINDOWS = {
     "ops.Conv of the image": Case(
         lambda x, kernel: ops.conv(kernel, x[0, :3, :3, :, None], 1), others=((8, 6, 4),), keeps=()
     ),
+    "ops.DepthwiseConv": Case(lambda x: ops.depthwise_conv(x, weights(3, 3, 4, 2), 2, "same")),
+    "ops.SeparableConv": Case(lambda x: ops.separable_conv(x, weights(3, 2, 4, 1), weights(1, 1, 4, 5), 1, "valid")),
     "ConvLSTM1D": on(lambda: layers.ConvLSTM1D(2, 3, padding="same", return_sequences=True, **ONE), (1, 6, 2)),
     "ConvLSTM2D": on(lambda: layers.ConvLSTM2D(2, 3, 2, "same", return_sequences=True, **ONE), (1, 6, 5, 2)),
     "ConvLSTM2D of frames": on(
@@ -164,7 +166,8 @@ WINDOWS = {
     "UpSampling2D bilinear": on(lambda: layers.UpSampling2D(2, interpolation="bilinear"), check=near),
     "UpSampling3D": on(lambda: layers.UpSampling3D(2), VOLUME, check=near),
     "Resizing": on(lambda: layers.Resizing(5, 9), check=near),
-    "Resizing to an aspect ratio": on(lambda: layers.Resizing(4, 4, crop_to_aspect_ratio=True), keeps=()),
+    "Resizing cropped": on(lambda: layers.Resizing(3, 4, crop_to_aspect_ratio=True), (13, 8, 2), check=near),
+    "Resizing padded": on(lambda: layers.Resizing(10, 7, pad_to_aspect_ratio=True), (10, 4, 2), check=near),
     "ops.Resize": Case(lambda x: ops.image.resize(x, (4, 3), "nearest"), check=near),
     "ops.Resize bicubic": Case(lambda x: ops.image.resize(x, (12, 9), "bicubic"), (12, 10, 2), check=near),
     "ops.Resize antialiased": Case(lambda x: ops.image.resize(x, (6, 5), antialias=True), (12, 10, 2), check=near),
@@ -222,6 +225,7 @@ SHAPES = {
     "ops.GetItem of the class token": Case(lambda x: Token()(tokens(x))[:, 0], keeps=()),
     "ops.GetItem of a row": Case(lambda x: x[:, 2], keeps=(1,)),
     "ops.GetItem of some tokens": Case(lambda x: tokens(x)[:, :10], keeps=()),
+    "ops.Slice": Case(lambda x: ops.slice(x, (0, 2, 1, 0), (-1, -1, 3, 2))),
     "ops.Take": Case(lambda x: ops.take(x, [0, 2, 2], axis=-1)),
     "ops.Take of rows": Case(lambda x: ops.take(x, weights(2, 2).astype("int32"), axis=1), keeps=(1,)),
     "ops.Split": Case(lambda x: ops.split(x, 2, axis=2)),
@@ -294,9 +298,14 @@ PRODUCTS = {
 REDUCTIONS = {
     f"ops.{name}": Case(lambda x, name=name: getattr(ops, name.lower())(x, axis=(1,), keepdims=True))
     for name in names("""
-    Mean Sum Max Amax Min Amin Prod Std Var Logsumexp
+    Mean Sum Max Amax Min Amin Prod Std Var Logsumexp Nanmean Nansum Nanmax Nanmin Ptp
 """)
 } | {
+    "ops.Norm": Case(lambda x: ops.norm(x, axis=-1)),
+    "ops.Average": Case(lambda x: ops.average(x, axis=1), keeps=(1,)),
+    "ops.Any": Case(lambda x: ops.cast(ops.any(x < 0, axis=-1), "float32")),
+    "ops.All": Case(lambda x: ops.cast(ops.all(x > 0, axis=-1), "float32")),
+    "ops.CountNonzero": Case(lambda x: ops.count_nonzero(x > 0, axis=-1)),
     "ops.Median": Case(lambda x: ops.median(x, axis=-1)),
     "ops.Mean of rows": Case(lambda x: ops.mean(x, axis=1), keeps=(1,)),
     "ops.Mean of all": Case(lambda x: ops.mean(x), keeps=()),
@@ -318,7 +327,8 @@ def of_two(name):
     return Case(lambda x: getattr(ops, name_in_ops(name))(x[..., :1], weights(6, 5)))
 
 
-ON_TWO = "Add Subtract Multiply Power Maximum Minimum Mod FloorDivide Arctan2 Logaddexp Divide TrueDivide"
+ON_TWO = """Add Subtract Multiply Power Maximum Minimum Mod FloorDivide Arctan2 Logaddexp Divide TrueDivide
+    DivideNoNan Fmax Fmin Fmod Hypot Heaviside Logaddexp2 Greater GreaterEqual Less LessEqual"""
 MEETING = {
     **{
         name: Case(lambda x, name=name: getattr(layers, name)()([x, ops.exp(x)]))
@@ -329,6 +339,11 @@ MEETING = {
         for name in ["Add", "Multiply", "Maximum"]
     },
     **{f"ops.{name}": of_two(name) for name in names(ON_TWO)},
+    "ops.Equal": Case(lambda x: ops.equal(ops.sign(x), 1)),
+    "ops.NotEqual": Case(lambda x: ops.not_equal(ops.sign(x), 1)),
+    "ops.LogicalAnd": Case(lambda x: ops.logical_and(x > 0, ops.ones((6, 4), "bool"))),
+    "ops.LogicalOr": Case(lambda x: ops.logical_or(x > 0, ops.zeros((6, 4), "bool"))),
+    "ops.LogicalXor": Case(lambda x: ops.logical_xor(x > 0, ops.ones((6, 4), "bool"))),
     "ops.Where": Case(lambda x: ops.where(x > 0, x, weights(8, 1, 4))),
     "ops.Add of a row of tokens": Case(lambda x: ops.add(weights(1, 48, 4), tokens(x))),
     "ops.Add of two that are mirrored": Case(lambda x: ops.add(x, ops.flip(x, 1)), keeps=(1,)),
@@ -337,11 +352,22 @@ KEPT_OPERATIONS = names("""
     Negative Copy StopGradient Log Log2 Log10 Rsqrt Reciprocal Erf Sign Floor Ceil Round Softmax
     LogSoftmax Sigmoid NanToNum Tan Sinh Cosh Exp2 Square Relu Relu6 LeakyRelu Elu Selu Celu Gelu
     Silu HardSilu HardSigmoid LogSigmoid Tanh HardTanh Softplus Softsign Squareplus Absolute
-    Sqrt Exp Expm1 Log1p Sin Cos Arctan Normalize
+    Sqrt Exp Expm1 Log1p Sin Cos Arctan Normalize Erfc Trunc Fabs Cbrt Sparsemax SparseSigmoid HardShrink
+    SoftShrink TanhShrink SparsePlus Arcsinh Arccosh
 """)
 KEPT = {
     **{f"ops.{name}": Case(lambda x, name=name: getattr(ops, name_in_ops(name))(x)) for name in KEPT_OPERATIONS},
     "ops.Cast": Case(lambda x: ops.cast(x, "float16")),
+    **{
+        f"ops.{name}": Case(lambda x, name=name: getattr(ops, name.lower())(x / 4))
+        for name in ["Arcsin", "Arccos", "Arctanh"]
+    },
+    "ops.SaturateCast": Case(lambda x: ops.saturate_cast(x * 100, "int8")),
+    "ops.Threshold": Case(lambda x: ops.threshold(x, 0.5, 0.0)),
+    "ops.LogicalNot": Case(lambda x: ops.logical_not(x > 0)),
+    "ops.Isnan": Case(lambda x: ops.isnan(ops.sqrt(x))),
+    "ops.Isinf": Case(lambda x: ops.isinf(ops.exp(-100 * x))),
+    "ops.Isfinite": Case(lambda x: ops.isfinite(ops.sqrt(x))),
     "ops.Clip": Case(lambda x: ops.clip(x, -2, 2)),
     "ops.BatchNorm": Case(lambda x: ops.batch_normalization(x, weights(4), weights(4), -1)),
     "ops.LayerNorm": Case(lambda x: ops.layer_normalization(x)),
@@ -384,6 +410,8 @@ AUGMENTATIONS = {
     "RandomGrayscale": (0.5,),
     "RandomPosterization": (4, (0, 2)),
     "RandomSharpness": (0.5, (0, 2)),
+    "RandomPerspective": (0.5,),
+    "RandomElasticTransform": (0.5,),
     "AugMix": ((0, 2),),
     "RandAugment": ((0, 2),),
     "Solarization": (0.0, 0.0, (0, 2)),

@@ -186,7 +186,7 @@ def _attention(asked: Asked, names: Sequence[str]) -> dict[str, Any]:
     args, kwargs = asked.step.arguments
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     extra = [value for name, value in given.items() if name not in names and name != "training"]
-    if any(isinstance(value, Slot) or value is True for value in [*extra, *args[len(names) :]]):
+    if len(args) > len(names) or not all(value is None or value is False or type(value) is float for value in extra):
         raise NotFollowedError  # a mask or a bias for each pair of tokens
     if getattr(asked.step.operation, "is_causal", False):
         raise NotFollowedError

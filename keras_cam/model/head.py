@@ -39,6 +39,7 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-5, "float16": 2e-3, "bfloat16": 2e-3
 HALF_SCALE = 2.0**10  # float16 ends at 6e-8 and 65504: gradients by the pixels are often below, seldom 64 for a logit
 PROBE_SLACK = 50  # random features are harder on rounding than an image's
 PROBE_IMAGES = 8  # too few may all lie on one side of a kink
+MOST_NAMES = 4  # of feature maps: a transformer has one for each block
 OPEN_LENGTH = 5  # stands for an open axis when the head is probed
 
 
@@ -77,8 +78,9 @@ class Head:
 
     @property
     def layer(self) -> str:
-        """Path of the layer that makes the feature maps; several are joined by " + "."""
-        return " + ".join(feature.layer for feature in self.cut.features)
+        """Path of the layer that makes the feature maps; several are joined by " + ", of many the first and the last."""
+        names = [feature.layer for feature in self.cut.features]
+        return " + ".join(names if len(names) <= MOST_NAMES else [names[0], "...", names[-1]])
 
     @cached_property
     def kind(self) -> str:

@@ -78,7 +78,7 @@ class Head:
 
     @property
     def layer(self) -> str:
-        """Path of the layer that makes the feature maps; several are joined by " + ", of many the first and the last."""
+        """Path of the layer that makes the feature maps; several joined by " + ", of many the first and the last."""
         names = [feature.layer for feature in self.cut.features]
         return " + ".join(names if len(names) <= MOST_NAMES else [names[0], "...", names[-1]])
 

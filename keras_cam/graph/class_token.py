@@ -135,7 +135,7 @@ class _TokenWriter:
                 continue
             if step is None:
                 raise NotFollowedError
-            calls[asked] = rewritten(Asked(self._program, self._places, step, *asked, self._count))
+            calls[asked] = rewritten(Asked(self._program, self._places, self._live, self._count, step, *asked))
             reads = keras.tree.flatten(calls[asked][1])
             stack += [(read.slot, read.axis) for read in reads if isinstance(read, (Tokens, Joined))]
         return calls

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,14 +42,25 @@ class Joined:
 
 @dataclass(frozen=True)
 class Asked:
-    """The tokens of a slot along an axis, of which `step` is the producer."""
+    """The tokens of a slot along an axis.
+
+    Attributes:
+        program: the model.
+        places: where its tensors lie.
+        live: the slots that depend on what is in the images.
+        count: how many tokens there are.
+        step: what makes the slot.
+        slot: the slot.
+        axis: the axis.
+    """
 
     program: Program
     places: Places
+    live: Set[int]
+    count: int
     step: Step
     slot: int
     axis: int
-    count: int
 
     @property
     def rank(self) -> int:
@@ -65,11 +76,10 @@ class Asked:
                 raise NotFollowedError
         return found
 
-    def with_slots(self, replace: Callable[[int, int], Any]) -> Any:
-        """The arguments of the step with something else for each slot, given its number among them."""
-        numbers = iter(range(len(keras.tree.flatten(self.step.arguments))))
+    def with_slots(self, replace: Callable[[int], Any]) -> Any:
+        """The arguments of the step with something else for each slot, in order."""
         return keras.tree.map_structure(
-            lambda each: replace(next(numbers), each.index) if isinstance(each, Slot) else each, self.step.arguments
+            lambda each: replace(each.index) if isinstance(each, Slot) else each, self.step.arguments
         )
 
 
@@ -109,7 +119,7 @@ def _number_by_number(asked: Asked) -> Rewritten:
     if asked.axis in mixed or is_layer(operation, {"GroupNormalization"}):
         raise NotFollowedError
 
-    def replace(_: int, slot: int) -> Any:
+    def replace(slot: int) -> Any:
         axis = asked.axis - (asked.rank - len(asked.program.specs[slot].shape))
         return Slot(slot) if axis < 0 else Tokens(slot, axis)
 
@@ -119,7 +129,7 @@ def _number_by_number(asked: Asked) -> Rewritten:
 def _dense(asked: Asked) -> Rewritten:
     if asked.axis == asked.rank - 1:
         raise NotFollowedError
-    return asked.step.operation, asked.with_slots(lambda _, slot: Tokens(slot, asked.axis))
+    return asked.step.operation, asked.with_slots(lambda slot: Tokens(slot, asked.axis))
 
 
 def _moved(asked: Asked) -> Rewritten:
@@ -128,7 +138,7 @@ def _moved(asked: Asked) -> Rewritten:
     axes = asked.token_axes(source)
     if len(axes) != 1:
         raise NotFollowedError
-    return asked.step.operation, asked.with_slots(lambda _, slot: Tokens(slot, axes[0]))
+    return asked.step.operation, asked.with_slots(lambda slot: Tokens(slot, axes[0]))
 
 
 def _reshape(asked: Asked) -> Rewritten:
@@ -142,7 +152,7 @@ def _reshape(asked: Asked) -> Rewritten:
 
 def _concatenate(asked: Asked) -> Rewritten:
     if asked.step.operation.axis % asked.rank != asked.axis:
-        return asked.step.operation, asked.with_slots(lambda _, slot: Tokens(slot, asked.axis))
+        return asked.step.operation, asked.with_slots(lambda slot: Tokens(slot, asked.axis))
     pieces, total = [], 0
     for slot in asked.step.inputs:
         if total < asked.count:
@@ -157,7 +167,7 @@ def _concatenate(asked: Asked) -> Rewritten:
 def _einsum(asked: Asked) -> Rewritten:
     """A product: of what has the asked axis its tokens; of what is summed up over tokens and cells, both."""
     operation = asked.step.operation
-    ranks = [len(asked.program.specs[slot].shape) for slot in _slots(asked.step.arguments)]
+    ranks = [len(asked.program.specs[slot].shape) for slot in asked.step.inputs]
     if is_layer(operation, {"EinsumDense"}):
         equation, ranks = operation.equation, [*ranks, len(operation.kernel.shape)]
     else:
@@ -167,18 +177,17 @@ def _einsum(asked: Asked) -> Rewritten:
     terms, output = letters_of(equation, ranks)
     letter, remaining = output[asked.axis], iter(terms)
 
-    def replace(_: int, slot: int) -> Any:
+    def replace(slot: int) -> Any:
         term = next(remaining)
         if letter in term:
             return Tokens(slot, term.index(letter))
-        summed = [axis for axis in asked.token_axes(slot) if term[axis] not in output]
+        axes = asked.token_axes(slot)
+        summed = [axis for axis in axes if term[axis] not in output]
+        if slot in asked.live and not axes:
+            raise NotFollowedError  # sums over patches that are made before, as in linear attention
         return Joined(slot, summed[0]) if summed else Slot(slot)
 
     return operation, asked.with_slots(replace)
-
-
-def _slots(arguments: Any) -> Iterator[int]:
-    return (each.index for each in keras.tree.flatten(arguments) if isinstance(each, Slot))
 
 
 def _attention(asked: Asked, names: Sequence[str]) -> dict[str, Any]:
@@ -188,13 +197,11 @@ def _attention(asked: Asked, names: Sequence[str]) -> dict[str, Any]:
     extra = [value for name, value in given.items() if name not in names and name != "training"]
     if len(args) > len(names) or not all(value is None or value is False or type(value) is float for value in extra):
         raise NotFollowedError  # a mask or a bias for each pair of tokens
-    if getattr(asked.step.operation, "is_causal", False):
-        raise NotFollowedError
     query, value = given["query"].index, given["value"].index
+    if getattr(asked.step.operation, "is_causal", False) or asked.token_axes(value) != [asked.axis]:
+        raise NotFollowedError
     key = given.get("key") or Slot(value)
-    tokens = Tokens(query, asked.axis)
-    joined = Joined(value, asked.axis) if asked.token_axes(value) == [asked.axis] else Slot(value)
-    return {"query": tokens, "value": joined, "key": key}
+    return {"query": Tokens(query, asked.axis), "value": Joined(value, asked.axis), "key": key}
 
 
 def _multi_head_attention(asked: Asked) -> Rewritten:

@@ -152,3 +152,14 @@ def test_a_way_that_cannot_be_followed_is_no_map_and_says_so():
     )
     with pytest.warns(CAMWarning, match="zero everywhere"):
         explain(masked, IMAGES)
+
+
+def test_sums_over_patches_that_are_made_before_are_not_followed():
+    """Linear attention: what queries meet holds all patches at once."""
+
+    def linear(x):
+        query, key, value = (layers.Dense(WIDTH)(x) for _ in range(3))
+        return ops.matmul(query, ops.matmul(ops.transpose(key, (0, 2, 1)), value))
+
+    with pytest.warns(CAMWarning, match="zero everywhere"):
+        explain(vit(linear), IMAGES)

@@ -199,7 +199,7 @@ def _window_of(cell: int, axis: int, point: Any, run: Callable[[Any], Any]) -> t
         output = ops.cast(run(points[0]), "float32")
         at_cell = ops.take(output, cell, axis=axis)
         weights = np.random.default_rng(1).normal(size=tuple(at_cell.shape)).astype("float32")
-        return ops.sum(at_cell * weights), []
+        return ops.sum(at_cell * ops.convert_to_tensor(weights)), []
 
     try:
         (by_input,), _ = gradient(total, [point])

@@ -1,5 +1,7 @@
 """Operations that cannot be read: where they put cells is found out by running them."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -25,8 +27,8 @@ class RealOnly(layers.Layer):
 
     def call(self, tensor, other=None):
         tensors = [tensor] if other is None else [tensor, other]
-        for each in tensors:
-            ops.convert_to_numpy(each)
+        if any(isinstance(each, keras.KerasTensor) for each in tensors):
+            raise TypeError("no values")
         return self.function(*tensors) if self.inner is None else self.function(self.inner, *tensors)
 
     def compute_output_shape(self, tensor_shape, other_shape=None):
@@ -137,7 +139,7 @@ def test_tokens_keep_their_place():
 
 @pytest.mark.parametrize("axes", [(1,), (2,), (1, 2)])
 def test_mirrors_are_seen(axes):
-    model = model_of(lambda x: ops.flip(x, axes), (16, 12, 3))
+    model = model_of(lambda x: functools.reduce(ops.flip, axes, x), (16, 12, 3))
     lines = place_of(model).lines()
     assert [lines[axis].cells.stride for axis in (0, 1)] == [-1 if axis + 1 in axes else 1 for axis in (0, 1)]
     check_largest(changes(model), place_of(model))

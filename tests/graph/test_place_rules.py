@@ -2,6 +2,7 @@
 
 import keras
 import pytest
+from packaging.version import Version
 from support.measured_places import changes, place_of
 from support.place_cases import CASES
 
@@ -23,11 +24,33 @@ NO_CASES = {
 }
 
 
+# What fails in Keras' own code before this release: it does not run, or is given a wrong shape.
+SOUND_SINCE = Version("3.15")
+UNSOUND = {
+    "ops.ExtractPatches that overlap",
+    "ops.ExtractPatches of a volume",
+    "ops.Squeeze",
+    "ops.Flip of all",
+    "ops.Slice",
+    "ops.Matmul of a row",
+}
+
+
+def model_of(name):
+    if name in UNSOUND and Version(keras.__version__) < SOUND_SINCE:
+        pytest.skip(f"Keras {keras.__version__} does not do this rightly")
+    try:
+        return CASES[name].model()
+    except AttributeError as error:
+        if not str(error).startswith("module 'keras"):
+            raise
+        pytest.skip(f"this Keras lacks it: {error}")
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_place_is_what_is_measured(name):
-    case = CASES[name]
-    model = case.model()
-    kind = name.split()[0].removeprefix("ops.")
+    case, kind = CASES[name], name.split()[0].removeprefix("ops.")
+    model = model_of(name)
     steps = open_callers_layers(trace(model)).steps
     about = [step for step in steps if type(step.operation).__name__ == kind]
     assert about and isinstance(about[0].operation, keras.layers.Layer) != name.startswith("ops.")

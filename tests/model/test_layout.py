@@ -142,7 +142,7 @@ def test_a_symbolic_tensor_is_rearranged_for_any_number_of_images(name):
     """As the sub-models need it, which hold what they do as operations."""
     made = Made(name)
     inputs = keras.Input(batch_shape=(None, *made.values.shape[1:]))
-    model = keras.Model(inputs, made.layout.rearranged(inputs))
+    model = keras.Model(inputs, made.layout.rearranged(inputs) * 1)
     expected = ops.convert_to_numpy(made.layout.to_grid(made.tensor))
     np.testing.assert_array_equal(ops.convert_to_numpy(model(made.values)), expected)
 

@@ -8,22 +8,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from keras_cam.graph.place import Place, TensorAxis, line_axis, placeless, without_line
+from keras_cam.graph.place import Place, TensorAxis, line_axis, placeless
 from keras_cam.graph.place_call import Call, UnknownPlaceError, as_place
 from keras_cam.graph.receptive_field import sliced
 
 
 def get_item(call: Call) -> Place | None:
-    """`tensor[...]`: an axis that is picked from by a number is gone, and with it the line of its cells."""
+    """`tensor[...]`: an axis that is picked from by a number is gone, and with it the cells along it."""
     place = call.argument(0, "x")
     if not isinstance(place, Place):
         return None
-    parts = _with_all_axes(call.argument(1, "key"), len(place.axes))
     axes = iter(place.axes)
+    parts = _with_all_axes(call.argument(1, "key"), len(place.axes))
     chosen = [TensorAxis() if part is None else _chosen(next(axes), part, call.path) for part in parts]
-    numbers = [part for part in parts if part is not None]
-    picked_from = [axis for axis, part in zip(place.axes, numbers, strict=True) if not isinstance(part, slice)]
-    return _without_lines_of(picked_from, Place(tuple(axis for axis in chosen if axis is not None)))
+    return Place(tuple(axis for axis in chosen if axis is not None))
 
 
 def _with_all_axes(key: Any, rank: int) -> list[Any]:
@@ -41,13 +39,6 @@ def _chosen(axis: TensorAxis, part: Any, path: str) -> TensorAxis | None:
     if isinstance(part, int):
         return None
     raise UnknownPlaceError(f"{path!r} picks cells by an index that is computed")
-
-
-def _without_lines_of(axes: Sequence[TensorAxis], place: Place) -> Place:
-    """The place that is left when entries of some axes were picked."""
-    for atom in [atom for axis in axes for atom in axis.atoms]:
-        place = place if atom.line is None else without_line(place, atom.line)
-    return place
 
 
 def slice_of(axis: TensorAxis, part: slice, path: str) -> TensorAxis:
@@ -88,8 +79,7 @@ def take(call: Call) -> Place | None:
     if axis is None or isinstance(indices, Place):
         return None
     axis %= len(place.axes)
-    new_axes = Place((*place.axes[:axis], *_axes_of(indices), *place.axes[axis + 1 :]))
-    return _without_lines_of([place.axes[axis]], new_axes)
+    return Place((*place.axes[:axis], *_axes_of(indices), *place.axes[axis + 1 :]))
 
 
 def _axes_of(indices: Any) -> Sequence[TensorAxis]:
@@ -115,5 +105,4 @@ def unstack(call: Call) -> list[Place | None]:
     """`ops.unstack`."""
     place = call.place
     axis = call.operation.axis % len(place.axes)
-    left = Place((*place.axes[:axis], *place.axes[axis + 1 :]))
-    return [_without_lines_of([place.axes[axis]], left)] * place.axes[axis].length
+    return [Place((*place.axes[:axis], *place.axes[axis + 1 :]))] * place.axes[axis].length

@@ -212,6 +212,7 @@ SHAPES = {
     "ops.Stack": Case(lambda x: ops.stack([x, ops.exp(x)], axis=1)),
     "ops.Flip": Case(lambda x: ops.flip(x, axis=2)),
     "ops.Flip of all": Case(lambda x: ops.flip(x, axis=(1, 2, 3))),
+    "ops.Flip of tokens": Case(lambda x: ops.flip(Token()(tokens(x)), axis=1)),
     "ops.Rot90": Case(lambda x: ops.rot90(x, 1, axes=(1, 2))),
     "ops.Rot90 twice": Case(lambda x: ops.rot90(x, 2, axes=(1, 2)), (6, 6, 4)),
     "ops.Rot90 back": Case(lambda x: ops.rot90(x, -1, axes=(2, 1))),
@@ -223,6 +224,7 @@ SHAPES = {
     "ops.GetItem": Case(lambda x: x[:, 1:7:2, ::-1, None, 0]),
     "ops.GetItem of tokens": Case(lambda x: Token()(tokens(x))[:, 1:]),
     "ops.GetItem of the class token": Case(lambda x: Token()(tokens(x))[:, 0], keeps=()),
+    "ops.GetItem of one pixel of each block": Case(lambda x: ops.reshape(x, (-1, 4, 2, 6, 4))[:, :, 1], keeps=(1,)),
     "ops.GetItem of a row": Case(lambda x: x[:, 2], keeps=(1,)),
     "ops.GetItem of some tokens": Case(lambda x: tokens(x)[:, :10], keeps=()),
     "ops.Slice": Case(lambda x: ops.slice(x, (0, 2, 1, 0), (-1, -1, 3, 2))),
@@ -344,6 +346,9 @@ MEETING = {
     "ops.LogicalAnd": Case(lambda x: ops.logical_and(x > 0, ops.ones((6, 4), "bool"))),
     "ops.LogicalOr": Case(lambda x: ops.logical_or(x > 0, ops.zeros((6, 4), "bool"))),
     "ops.LogicalXor": Case(lambda x: ops.logical_xor(x > 0, ops.ones((6, 4), "bool"))),
+    "Add of fewer axes": Case(
+        lambda x, more: layers.Add()([ops.mean(x, axis=2), more]), others=((5, 8, 4),), keeps=(0,)
+    ),
     "ops.Where": Case(lambda x: ops.where(x > 0, x, weights(8, 1, 4))),
     "ops.Add of a row of tokens": Case(lambda x: ops.add(weights(1, 48, 4), tokens(x))),
     "ops.Add of two that are mirrored": Case(lambda x: ops.add(x, ops.flip(x, 1)), keeps=(1,)),

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
+from keras_cam.backend import call_eagerly
 from keras_cam.errors import UnsupportedModelError
 from keras_cam.graph.keras_internals import (
     layers_inside,
@@ -13,9 +18,12 @@ from keras_cam.graph.keras_internals import (
 )
 from keras_cam.graph.operations import is_callers
 from keras_cam.graph.place import BATCH
-from keras_cam.graph.program import Program, Slot, Step
+from keras_cam.graph.program import Program, Slot, Step, run
 from keras_cam.graph.symbolic import needs_image_count, record, without_image_count
 from keras_cam.graph.trace import StepWriter
+
+OPEN_LENGTH = 32  # stands for an open axis of an example
+TOLERANCE = 1e-2  # that of half precision
 
 
 def open_layer(program: Program, step: Step) -> Program | None:
@@ -56,16 +64,44 @@ def _open_for(program: Program, step: Step, images: int | None) -> Program | Non
         if freed is None:
             return None
         inner = freed
-    # What is handed on as it came in keeps its slot, and is copied into that of the output.
+    # What is handed on as it came in, or twice, keeps its slot, and is copied into that of the output.
+    renamed: dict[int, int] = {}
+    copies = []
     for tensor, slot in zip(outputs, step.outputs, strict=True):
-        if slots[id(tensor)] in step.inputs:
-            copy = Step(
-                keras.layers.Identity(), ((Slot(slots[id(tensor)]),), {}), (slots[id(tensor)],), (slot,), step.path
-            )
-            inner = [*inner, copy]
-            slots[id(tensor)] = slot
-    renamed = {slots[id(tensor)]: slot for tensor, slot in zip(outputs, step.outputs, strict=True)}
-    return program.with_step_replaced(step, [new.renamed(renamed) for new in inner], writer.specs[len(program.specs) :])
+        made = slots[id(tensor)]
+        if made in step.inputs or made in renamed:
+            source = renamed.get(made, made)
+            copies.append(Step(keras.layers.Identity(), ((Slot(source),), {}), (source,), (slot,), step.path))
+        else:
+            renamed[made] = slot
+    new_steps = [*(new.renamed(renamed) for new in inner), *copies]
+    if images is not None and not call_eagerly(partial(_does_the_same, step, new_steps, specs)):
+        return None
+    return program.with_step_replaced(step, new_steps, writer.specs[len(program.specs) :])
+
+
+def _does_the_same(step: Step, opened: list[Step], specs: dict[int, Any]) -> bool:
+    """Whether steps give what a layer gives, on two images: a number of images may hide in them in any form."""
+    rng = np.random.default_rng(0)
+    shapes = {slot: (2, *(length or OPEN_LENGTH for length in spec.shape[1:])) for slot, spec in specs.items()}
+    values = {
+        slot: ops.convert_to_tensor(rng.uniform(size=shapes[slot]).astype("float32"), dtype=spec.dtype)
+        for slot, spec in specs.items()
+    }
+    try:
+        expected = run([step], values)
+    except Exception:  # the caller's code does not take such images: nothing to compare with
+        return True
+    try:
+        found = run(opened, values)
+    except Exception:  # a shape in which the number stands
+        return False
+    pairs = [
+        [ops.convert_to_numpy(ops.cast(each[slot], "float32")) for each in (found, expected)] for slot in step.outputs
+    ]
+    return all(
+        one.shape == other.shape and np.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE) for one, other in pairs
+    )
 
 
 def open_callers_layers(program: Program) -> Program:

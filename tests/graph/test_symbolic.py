@@ -183,7 +183,6 @@ class Twice(Own):
         return scaled, scaled
 
 
-@pytest.mark.xfail(strict=True, reason="_open_for() gives the tensor to the last of the outputs only")
 def test_one_tensor_that_is_handed_out_twice():
     inputs = keras.Input(IMAGES.shape[1:])
     first, second = Twice()(inputs)
@@ -297,7 +296,6 @@ class EachToItself(Own):
         return ops.broadcast_to(x[:, :, :1], (ops.shape(x)[0], 8, 6, 3))
 
 
-@pytest.mark.xfail(strict=True, reason="symbolic.py leaves the number that stands for that of the images in the steps")
 @pytest.mark.parametrize("kind", [CountsImages, ImageByImage, EachToItself])
 def test_the_number_of_images_is_never_frozen(kind):
     """Whether it is opened or not: what comes out is what the layer gives, for any number of images."""

@@ -85,7 +85,7 @@ def _does_the_same(step: Step, opened: list[Step], specs: dict[int, Any]) -> boo
     rng = np.random.default_rng(0)
     shapes = {slot: (2, *(length or OPEN_LENGTH for length in spec.shape[1:])) for slot, spec in specs.items()}
     values = {
-        slot: ops.convert_to_tensor(rng.uniform(size=shapes[slot]).astype("float32"), dtype=spec.dtype)
+        slot: ops.cast(ops.convert_to_tensor(rng.uniform(size=shapes[slot]).astype("float32")), spec.dtype)
         for slot, spec in specs.items()
     }
     try:
